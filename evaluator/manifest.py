@@ -58,7 +58,7 @@ class Crop:
 
     @property
     def folder(self) -> str:
-        """Name of the crop's group in truth and submissions: `crop557` for 557, else the name itself."""
+        """Its group in truth and submissions: `crop557` for 557, else the name itself."""
         return f"crop{self.name}" if self.name.isdecimal() else self.name
 
 
@@ -78,13 +78,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All targets of a phase, in the order of crop and label.  Its digest names the rules of a score."""
+    """All targets of a phase, ordered by path.  Its digest names the rules of a score."""
 
     targets: tuple[Target, ...]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical content: column order, row order and number format do not change it."""
+        """SHA-256 of the content: order of rows and columns, number format do not change it."""
         return json_digest([_target_row(target) for target in self.targets])
 
     @cached_property
@@ -109,7 +109,7 @@ class Manifest:
 
 
 def load_manifest(path: Path) -> Manifest:
-    """The manifest in a folder (`manifest.csv`, `labels.toml`) or in a CSV with `labels.toml` beside it.
+    """The manifest in a folder (`manifest.csv`) or a CSV file, with `labels.toml` beside it.
 
     Raises ManifestError, naming the file, if either is missing or wrong.
     """
