@@ -1,0 +1,125 @@
+"""`manage.py up`: the queue server, the site, the workers and the upkeep, under one supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from server.supervisor import (
+    Program,
+    Supervisor,
+    SupervisorError,
+    free_port,
+    only_one,
+    queue_program,
+)
+
+READY_SECONDS = 60.0
+
+
+class Command(BaseCommand):
+    help = "Start the site and its workers; Ctrl-C stops everything."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+        parser.add_argument("--port", type=int, help="default: the first free one from 8000")
+        parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with installation(self.say, **listening(options)) as (supervisor, address):
+            self.say(f"Crista is at {address} (Ctrl-C stops it)")
+            keep_up(supervisor)
+
+    def say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()
+
+
+def listening(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("host", "port", "workers")}
+
+
+@contextmanager
+def installation(
+    say: Any, *, host: str, port: int | None, workers: int
+) -> Iterator[tuple[Supervisor, str]]:
+    """Everything started and answering; on the way out everything is stopped.
+
+    Yields the supervisor and the site's address.  CommandError: what stands in the way.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    state = Path(settings.STATE_DIR)
+    try:
+        with only_one(state):
+            port = free_port(host, port)
+            call_command("migrate", verbosity=0, interactive=False)
+            supervisor = Supervisor(state, say)
+            try:
+                start(supervisor, state, host=host, port=port, workers=workers)
+                address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}"
+                wait_until_ready(supervisor, f"http://{host}:{port}/readyz")
+                yield supervisor, address
+            except KeyboardInterrupt:
+                say("Stopping.")
+            finally:
+                supervisor.stop()
+    except SupervisorError as error:
+        raise CommandError(str(error)) from error
+
+
+def start(supervisor: Supervisor, state: Path, *, host: str, port: int, workers: int) -> None:
+    """Start the queue server (unless REDIS_URL names one), the site, the workers, the upkeep."""
+    url = os.environ.get("REDIS_URL")
+    if not url:
+        queue, url = queue_program(state)
+        supervisor.start(queue)
+    environment = {"REDIS_URL": url, "OPENBLAS_NUM_THREADS": "1"}
+    manage = (sys.executable, str(settings.BASE_DIR / "manage.py"))
+    gunicorn = (
+        *(sys.executable, "-m", "gunicorn", "server.wsgi", "--bind", f"{host}:{port}"),
+        *("--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "120"),
+        *("--chdir", str(settings.BASE_DIR), "--access-logfile", "-"),
+    )
+    supervisor.start(Program("site", gunicorn, environment))
+    for number in range(1, workers + 1):
+        supervisor.start(Program(f"worker-{number}", (*manage, "worker"), environment))
+    supervisor.start(Program("upkeep", (*manage, "sweep", "--every", "60"), environment))
+
+
+def wait_until_ready(supervisor: Supervisor, url: str) -> None:
+    """Return when the site answers that database and queue are there."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            supervisor.watch()
+            time.sleep(0.2)
+    raise SupervisorError(
+        f"The site did not answer within {READY_SECONDS:.0f} s. The logs in {supervisor.logs} "
+        "say why."
+    )
+
+
+def keep_up(supervisor: Supervisor) -> None:
+    """Watch until Ctrl-C."""
+    while True:
+        supervisor.watch()
+        time.sleep(0.5)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,25 @@
+"""What all tests share: a state folder of their own, and the folder of real data."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before Django reads its settings: no test ever touches the installation's own state.
+os.environ["CRISTA_HOME"] = tempfile.mkdtemp(prefix="crista-test-")
+os.environ.pop("REDIS_URL", None)
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real, licensed volumes beside the project."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{folder} is missing: the tests on real data cannot run")
+        pytest.skip(f"no real data at {folder}; the tests on made-up volumes ran")
+    return folder
