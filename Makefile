@@ -1,0 +1,40 @@
+# Aliases for contributors; `python3 manage.py` is the real entry and makes .venv by itself.
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## the whole job on made-up volumes, then the site
+	python3 manage.py demo
+
+.PHONY: up
+up: ## start site, queue and workers
+	python3 manage.py up
+
+.PHONY: test
+test: ## every test
+	python3 manage.py test
+
+.PHONY: check
+check: ## format, lint, types, contracts, migrations
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	$(PYTHON) manage.py makemigrations --check --dry-run
+
+.PHONY: format
+format: ## rewrite files in the house format
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+.PHONY: bench-real
+bench-real: ## train on real electron microscopy and compare with the random forest
+	$(PYTHON) benchmarks/real_em.py
+
+.PHONY: lock
+lock: ## compile requirements/*.in to pinned .txt
+	requirements/compile
