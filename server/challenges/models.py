@@ -1,0 +1,183 @@
+"""Competitions, their stages, and the states of the truth they are scored under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db import models
+from django.utils.timezone import now
+
+from server.errors import Refused
+
+
+class Challenge(models.Model):
+    """A competition.  overview and rules are Markdown."""
+
+    slug = models.SlugField(max_length=60, unique=True)
+    title = models.CharField(max_length=120)
+    summary = models.CharField(max_length=400, blank=True)
+    overview = models.TextField(blank=True)
+    rules = models.TextField(blank=True)
+    protocol = models.CharField(max_length=40)
+    created = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        ordering = ("title",)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class TruthVersion(models.Model):
+    """One immutable state of the truth: what is scored (manifest), and against what (arrays).
+
+    digest: SHA-256 of `digests`, which holds the digest of each target's array.
+    fingerprint: names, sizes and times of the files it was read from, to see whether they changed.
+    """
+
+    challenge = models.ForeignKey(Challenge, on_delete=models.CASCADE, related_name="truths")
+    number = models.PositiveIntegerField()
+    manifest_csv = models.TextField()
+    labels_toml = models.TextField()
+    manifest_digest = models.CharField(max_length=64)
+    labels = models.JSONField(help_text='[{"name", "kind"}, …], sorted by name')
+    path = models.CharField(max_length=500)
+    digest = models.CharField(max_length=64)
+    digests = models.JSONField()
+    fingerprint = models.CharField(max_length=64)
+    note = models.TextField(blank=True)
+    created = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        ordering = ("challenge", "-number")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["challenge", "number"], name="truth_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.challenge.slug}, truth {self.number}"
+
+
+class Visibility(models.TextChoices):
+    """Who sees what of a phase.  `Phase.sight` alone says what each word means."""
+
+    FULL = "full", "scores are public"
+    RANKS = "ranks", "ranks are public, scores one's own"
+    OWN = "own", "each team sees itself only"
+    STAFF = "staff", "organisers only"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one viewer may see of one team's entries in a phase.
+
+    entry: that it stands on the board: rank, team, method, date.
+    scores: its overall score and its score per label.
+    result: everything, down to the sums of each target.
+    digits: decimals of the scores shown; None for all of them.
+    """
+
+    entry: bool
+    scores: bool
+    result: bool
+    digits: int | None = None
+
+    def number(self, score: float | None) -> float | None:
+        """A score as this viewer may see it."""
+        if score is None or not self.scores:
+            return None
+        return score if self.digits is None else round(score, self.digits)
+
+
+class Phase(models.Model):
+    """A stage of a challenge, with its dates and limits.  per_day 0: no limit."""
+
+    challenge = models.ForeignKey(Challenge, on_delete=models.CASCADE, related_name="phases")
+    truth = models.ForeignKey(TruthVersion, on_delete=models.PROTECT, related_name="phases")
+    slug = models.SlugField(max_length=60)
+    title = models.CharField(max_length=120)
+    position = models.PositiveSmallIntegerField(default=0)
+    opens = models.DateTimeField()
+    closes = models.DateTimeField()
+    visibility = models.CharField(max_length=10, choices=Visibility, default=Visibility.FULL)
+    per_day = models.PositiveIntegerField(default=5)
+    max_bytes = models.PositiveBigIntegerField(default=20 * 2**30)
+    concurrent = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ("challenge", "position", "opens")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["challenge", "slug"], name="phase_slug"),
+            models.CheckConstraint(condition=models.Q(opens__lt=models.F("closes")),
+                                   name="opens_before_it_closes"),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.challenge}: {self.title}"
+
+    def is_open(self, at: datetime) -> bool:
+        """True from `opens` until just before `closes`."""
+        return self.opens <= at < self.closes
+
+    def refuse_unless_open(self, at: datetime) -> None:
+        """Refused, with the date that matters, outside the phase."""
+        if at < self.opens:
+            raise Refused(
+                "phase_not_begun",
+                f"{self.title} has not begun: it opens on {_date(self.opens)}. Come back then.",
+            )
+        if at >= self.closes:
+            raise Refused(
+                "phase_closed",
+                f"{self.title} closed on {_date(self.closes)}: nothing more can be submitted to it."
+                " See the challenge's page for a phase that is open.",
+            )
+
+    def refuse_over_quota(self, *, recent: int, resets: datetime | None) -> None:
+        """Refused if a team has used its submissions of the last 24 hours.
+
+        recent: how many count.  resets: when the oldest of them stops counting.
+        """
+        if self.per_day and recent >= self.per_day:
+            when = f" on {_date(resets)}" if resets else " within 24 hours"
+            raise Refused(
+                "over_quota",
+                f"Your team has used its {self.per_day} submissions per 24 hours in {self.title};"
+                f" the next one is free{when}.",
+            )
+
+    def refuse_beside(self, *, running: int) -> None:
+        """Refused if a team has as many submissions under way as the phase allows."""
+        if running >= self.concurrent:
+            raise Refused(
+                "already_running",
+                f"Your team has {_count(running, 'submission')} under way in {self.title}, and"
+                f" {self.concurrent} may run at once. Wait for it to finish, or cancel it.",
+            )
+
+    def sight(self, viewer: Any, *, own: bool) -> Sight:
+        """What a viewer may see.  own: the entry belongs to a team of theirs.
+
+        Exact numbers per crop are an oracle on hidden truth: outside `full` phases even the
+        owners see scores per label, at three digits.
+        """
+        if viewer.is_authenticated and viewer.is_staff:
+            return Sight(entry=True, scores=True, result=True)
+        match self.visibility:
+            case Visibility.FULL:
+                return Sight(entry=True, scores=True, result=own)
+            case Visibility.RANKS:
+                return Sight(entry=True, scores=own, result=False, digits=3)
+            case Visibility.OWN:
+                return Sight(entry=own, scores=own, result=False, digits=3)
+        return Sight(entry=False, scores=False, result=False)
+
+
+def _date(at: datetime) -> str:
+    return at.strftime("%d %B %Y at %H:%M UTC").lstrip("0")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

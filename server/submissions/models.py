@@ -1,0 +1,290 @@
+"""What happened to a participant's bytes: upload, submission, evaluation, item scores.
+
+Upload      open → finished | expired
+Submission  received → checking → queued → scoring → scored
+            rejected (participant), failed (system or organiser), cancelled
+Evaluation  queued → scoring → scored | failed | cancelled      re-scoring makes a new row
+ItemScore   queued → scoring → scored | failed                  one per target
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models, transaction
+from django.urls import reverse
+from django.utils.timezone import now
+
+from server.accounts.models import AuditEvent, Team, User
+from server.challenges.models import Phase, Sight, TruthVersion
+from server.errors import IllegalTransition
+
+Steps = dict[str, frozenset[str]]
+
+
+class Staged(models.Model):
+    """A row that moves through states, each step one guarded UPDATE with its audit row."""
+
+    STEPS: ClassVar[Steps] = {}
+
+    status = models.CharField(max_length=10, editable=False)
+    changed = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def advance(self, to: str, *, by: User | None = None, note: str = "", **fields: Any) -> bool:
+        """Move to a new status in one UPDATE.  False: another process already moved this row.
+
+        by: the person who asked for it, for the audit; nobody means the system.
+        Raises IllegalTransition for a step that `STEPS` does not know.
+        """
+        before = self.status
+        if to not in self.STEPS.get(before, ()):
+            raise IllegalTransition(f"{self._meta.model_name} {self.pk}: {before} → {to}")
+        fields |= {"status": to, "changed": now()}
+        with transaction.atomic():
+            rows = type(self)._default_manager.filter(pk=self.pk, status=before)
+            won = bool(rows.update(**fields))
+            if won:
+                AuditEvent.objects.create(
+                    actor=by, kind=self._meta.model_name, key=str(self.pk),
+                    before=before, after=to, note=note,
+                )  # fmt: skip
+        self.refresh_from_db()
+        return won
+
+
+class Upload(Staged):
+    """Bytes in parts.  The file's own size is the offset: what is on disk is what was received.
+
+    sha256: what the participant says it will be (may be empty), and once finished what it is.
+    """
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        FINISHED = "finished"
+        EXPIRED = "expired"
+
+    STEPS = {
+        Status.OPEN: frozenset({Status.FINISHED, Status.EXPIRED}),
+        Status.FINISHED: frozenset({Status.EXPIRED}),  # only if nobody submits it
+    }
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="uploads")
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="uploads")
+    phase = models.ForeignKey(Phase, on_delete=models.CASCADE, related_name="uploads")
+    filename = models.CharField(max_length=200)
+    size = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64, blank=True)
+    created = models.DateTimeField(default=now, editable=False)
+    expires = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-created",)
+
+    def __str__(self) -> str:
+        return f"{self.filename} ({self.status})"
+
+    @property
+    def path(self) -> Path:
+        """Where its bytes lie, from the first to the last."""
+        return Path(settings.UPLOAD_DIR) / f"{self.id}.zip"
+
+    @property
+    def offset(self) -> int:
+        """Bytes received so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+
+class Blame(models.TextChoices):
+    """Whose move it is when a submission ends without a score."""
+
+    NOBODY = "", "nobody"
+    PARTICIPANT = "participant"
+    ORGANISER = "organiser"
+    SYSTEM = "system"
+
+
+class SubmissionManager(models.Manager["Submission"]):
+    """Submissions, and who may know of them."""
+
+    def of(self, viewer: Any) -> models.QuerySet[Submission]:
+        """Those of one's own teams; all for an organiser; none for a visitor."""
+        rows = self.select_related("team", "phase__challenge", "upload")
+        if not viewer.is_authenticated:
+            return rows.none()
+        return rows if viewer.is_staff else rows.filter(team__memberships__user=viewer)
+
+    def counted(self, team: Team, phase: Phase, *, at: datetime) -> models.QuerySet[Submission]:
+        """A team's submissions of the last 24 hours that use quota, oldest first."""
+        since = at - timedelta(hours=24)
+        rows = self.filter(team=team, phase=phase, quota_used=True, created__gt=since)
+        return rows.order_by("created")
+
+    def under_way(self, team: Team, phase: Phase) -> models.QuerySet[Submission]:
+        """A team's submissions that have not ended."""
+        return self.filter(team=team, phase=phase, status__in=Submission.LIVE)
+
+
+class Submission(Staged):
+    """An upload entered under a method's name."""
+
+    class Status(models.TextChoices):
+        RECEIVED = "received"
+        CHECKING = "checking"
+        QUEUED = "queued"
+        SCORING = "scoring"
+        SCORED = "scored"
+        REJECTED = "rejected"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    LIVE: ClassVar = (Status.RECEIVED, Status.CHECKING, Status.QUEUED, Status.SCORING)
+    STEPS = {
+        Status.RECEIVED: frozenset({Status.CHECKING, Status.FAILED, Status.CANCELLED}),
+        Status.CHECKING: frozenset({
+            Status.QUEUED, Status.REJECTED, Status.FAILED, Status.CANCELLED, Status.RECEIVED,
+        }),
+        Status.QUEUED: frozenset({Status.SCORING, Status.FAILED, Status.CANCELLED}),
+        Status.SCORING: frozenset({Status.SCORED, Status.FAILED, Status.CANCELLED}),
+    }  # fmt: skip
+    NEXT_STEP: ClassVar = {
+        Status.RECEIVED: "Wait: the check begins in a moment.",
+        Status.CHECKING: "Wait: the check takes seconds.",
+        Status.QUEUED: "Wait: scoring begins when a worker is free.",
+        Status.SCORING: "Wait: scores appear label by label.",
+        Status.SCORED: "Look at the scores, and at the leaderboard.",
+        Status.REJECTED: "Mend what the report names, and submit again: no quota was used.",
+        Status.FAILED: "Nothing is wrong with your file and no quota was used. "
+        "Submit again, or give the organisers the incident's number.",
+        Status.CANCELLED: "Submit again whenever you like.",
+    }
+
+    upload = models.OneToOneField(Upload, on_delete=models.PROTECT, related_name="submission")
+    phase = models.ForeignKey(Phase, on_delete=models.CASCADE, related_name="submissions")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="submissions")
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="submissions")
+    method = models.CharField(max_length=120)
+    description = models.TextField(blank=True)
+    message = models.TextField(blank=True, editable=False)
+    blame = models.CharField(max_length=12, choices=Blame, blank=True, editable=False)
+    incident = models.CharField(max_length=12, blank=True, editable=False)
+    report = models.JSONField(null=True, editable=False)
+    quota_used = models.BooleanField(default=True, editable=False)
+    created = models.DateTimeField(default=now, editable=False)
+
+    objects: ClassVar[SubmissionManager] = SubmissionManager()
+
+    class Meta:
+        ordering = ("-created",)
+        indexes: ClassVar = [models.Index(fields=["phase", "team", "created"])]
+
+    def __str__(self) -> str:
+        return f"{self.method} by {self.team}"
+
+    def get_absolute_url(self) -> str:
+        """Its page."""
+        return reverse("submission", args=[self.pk])
+
+    @property
+    def next_step(self) -> str:
+        """What its team does now."""
+        return self.NEXT_STEP[self.Status(self.status)]
+
+    @property
+    def is_live(self) -> bool:
+        """True until it has ended, one way or another."""
+        return self.status in self.LIVE
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """Its newest evaluation; None before it was accepted."""
+        return next(iter(self.evaluations.all()), None)  # newest first; a prefetch serves it
+
+    def sight(self, viewer: Any) -> Sight:
+        """What a viewer may see of it, by the phase's rule."""
+        signed_in = viewer.is_authenticated
+        own = signed_in and self.team.memberships.filter(user=viewer).exists()
+        return self.phase.sight(viewer, own=own)
+
+
+class Evaluation(Staged):
+    """The scoring of a submission under one truth version and one protocol.
+
+    labels: {label: {"kind", "score", …}} as in the result.  result: its canonical JSON text, which
+    `evaluator score` prints too.  timings: seconds per target, kept beside it.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        SCORING = "scoring"
+        SCORED = "scored"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    LIVE: ClassVar = (Status.QUEUED, Status.SCORING)
+    STEPS = {
+        Status.QUEUED: frozenset({Status.SCORING, Status.FAILED, Status.CANCELLED}),
+        Status.SCORING: frozenset({Status.SCORED, Status.FAILED, Status.CANCELLED}),
+    }
+
+    submission = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="evaluations")
+    truth = models.ForeignKey(TruthVersion, on_delete=models.PROTECT, related_name="evaluations")
+    protocol = models.CharField(max_length=40)
+    evaluator = models.CharField(max_length=40)
+    created = models.DateTimeField(default=now, editable=False)
+    finished = models.DateTimeField(null=True, editable=False)
+    overall = models.FloatField(null=True, editable=False)
+    instance = models.FloatField(null=True, editable=False)
+    semantic = models.FloatField(null=True, editable=False)
+    labels = models.JSONField(default=dict, editable=False)
+    result = models.TextField(blank=True, editable=False)
+    timings = models.JSONField(default=dict, editable=False)
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"evaluation {self.pk} of {self.submission}"
+
+
+class ItemScore(models.Model):
+    """The score of one target.  A row in `scoring` is held by a worker until `lease` passes.
+
+    score: `TargetScore` as JSON, null until scored.  attempts: how often it was begun.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        SCORING = "scoring"
+        SCORED = "scored"
+        FAILED = "failed"
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="items")
+    target = models.CharField(max_length=210)
+    crop = models.CharField(max_length=104)
+    label = models.CharField(max_length=100)
+    voxels = models.PositiveBigIntegerField()
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    score = models.JSONField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    worker = models.CharField(max_length=120, blank=True)
+    changed = models.DateTimeField(default=now)
+    lease = models.DateTimeField(null=True)
+    seconds = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ("evaluation", "voxels", "target")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["evaluation", "target"], name="once_per_target")
+        ]
+        indexes: ClassVar = [models.Index(fields=["status", "lease"])]
+
+    def __str__(self) -> str:
+        return f"{self.target} of {self.evaluation_id}"
