@@ -75,7 +75,7 @@ class Supervisor:
 
     def start(self, program: Program) -> None:
         """Start a program now and watch it from here on."""
-        self.running.append(Running(program, self._launch(program), time.monotonic()))
+        self.running.append(Running(program, self.launch(program), time.monotonic()))
 
     def watch(self) -> None:
         """Look once at every program: start again what died, later each time it dies young."""
@@ -89,7 +89,7 @@ class Supervisor:
                     f"again in {item.pause:.0f} s. Its log: {self.logs / item.program.name}.log"
                 )
             elif item.restart_at is not None and now >= item.restart_at:
-                item.process, item.started = self._launch(item.program), now
+                item.process, item.started = self.launch(item.program), now
                 item.restart_at = None
 
     def stop(self) -> None:
@@ -104,7 +104,7 @@ class Supervisor:
                 item.process.wait()
         self.running.clear()
 
-    def _launch(self, program: Program) -> subprocess.Popen[bytes]:
+    def launch(self, program: Program) -> subprocess.Popen[bytes]:
         with (self.logs / f"{program.name}.log").open("ab") as log:
             return subprocess.Popen(
                 program.argv,

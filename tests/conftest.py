@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.installation import running
+
 # Before Django reads its settings: no test ever touches the installation's own state.
 os.environ["CRISTA_HOME"] = tempfile.mkdtemp(prefix="crista-test-")
 os.environ.pop("REDIS_URL", None)
@@ -23,3 +25,10 @@ def real_data() -> Path:
             pytest.fail(f"{folder} is missing: the tests on real data cannot run")
         pytest.skip(f"no real data at {folder}; the tests on made-up volumes ran")
     return folder
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory):
+    """A site with queue server and workers, as `manage.py up` starts it."""
+    with running(tmp_path_factory.mktemp("installation")) as started:
+        yield started

@@ -67,8 +67,9 @@ def installation(
             call_command("migrate", verbosity=0, interactive=False)
             supervisor = Supervisor(state, say)
             try:
-                start(supervisor, state, host=host, port=port, workers=workers)
                 address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}"
+                os.environ.setdefault("CRISTA_URL", address)
+                start(supervisor, state, host=host, port=port, workers=workers)
                 wait_until_ready(supervisor, f"http://{host}:{port}/readyz")
                 yield supervisor, address
             except KeyboardInterrupt:
