@@ -1,4 +1,4 @@
-"""A whole installation, for tests that use the product as people do: `manage.py up`, commands, API."""
+"""A whole installation, for tests that use the product as people do: site, commands, API."""
 
 from __future__ import annotations
 
