@@ -125,10 +125,9 @@ def test_a_supervisor_that_is_killed_takes_its_programs_with_it(tmp_path):
 
 
 def test_a_state_folder_has_one_supervisor_at_a_time(tmp_path):
-    with only_one(tmp_path):
-        with pytest.raises(SupervisorError, match=f"already runs .*process {os.getpid()}"):
-            with only_one(tmp_path):
-                pass
+    refused = pytest.raises(SupervisorError, match=f"already runs .*process {os.getpid()}")
+    with only_one(tmp_path), refused, only_one(tmp_path):
+        pass
     with only_one(tmp_path):
         pass
 
