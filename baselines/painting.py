@@ -7,7 +7,8 @@ each over what was there.  `grey` runs from 0 (black) to 1; `dark` is the membra
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -41,7 +42,11 @@ class Part(enum.IntEnum):
 
 @dataclass
 class Painted:
-    """A block: grey, dark, depth under the cell's surface (nm) float32, part uint8, and ids (int64, 0 for none) of four kinds of object."""
+    """A block: what each voxel shows and what it is.
+
+    grey, dark: float32.  part: uint8.  depth: float32, nm under the surface of its cell.
+    cell, nuc, mito, ves: int64 numbers of objects, 0 for none.
+    """
 
     grey: np.ndarray
     dark: np.ndarray
@@ -51,6 +56,10 @@ class Painted:
     nuc: np.ndarray
     mito: np.ndarray
     ves: np.ndarray
+
+    def inner(self, box: tuple[slice, ...]) -> Painted:
+        """A part of the block."""
+        return Painted(*(getattr(self, f.name)[box] for f in fields(self)))
 
 
 def paint(specimen: Specimen, at: Positions) -> Painted:
@@ -133,12 +142,11 @@ def _paint_cells(
     part[~inside] = Part.ECS
     part[inside & (depth < MEMBRANE)] = Part.PM
     tint = (0.56 + 0.12 * hash_uniform(seed, *keys.T)).astype(np.float32)
-    ids = 1 + (hash_uniform(seed + 5, *keys.T) * 2**31).astype(np.int64)
     # Ribosomes: dark specks, thick in some places and rare in others.
     ribosomes = np.clip(texture.speck - 0.9 - 0.6 * texture.coarse, 0, 1.2) * 0.24
     grey = np.where(inside, tint[owner] - ribosomes, 0.73) + 0.025 * texture.coarse
     none = np.zeros(owner.shape, np.int64)
-    cell = np.where(inside, ids[owner], 0)
+    cell = np.where(inside, specimen.numbers(keys)[owner], 0)
     block = Painted(
         grey=grey.astype(np.float32), dark=_band(depth, _HALF) * _upright(depth, at), part=part,
         depth=depth, cell=cell, nuc=none, mito=none.copy(), ves=none.copy(),
@@ -266,7 +274,7 @@ def _from_axis(points: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.nda
     best = np.full(points.shape[:-1], np.inf, np.float32)
     away, along = np.zeros_like(points), np.zeros_like(best)
     walked = 0.0
-    for start, end in zip(axis[:-1], axis[1:], strict=True):
+    for start, end in itertools.pairwise(axis):
         step = (end - start).astype(np.float32)
         length = float(np.linalg.norm(step))
         t = np.clip((points - start.astype(np.float32)) @ step / length**2, 0, 1)

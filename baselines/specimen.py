@@ -20,6 +20,7 @@ from baselines.noise import hash_uniform
 GAP = 13.0  # nm between the membranes of neighbouring cells
 MEMBRANE = 9.0  # nm, thickness of a membrane as stain shows it
 _AROUND = [step for step in itertools.product((-2, -1, 0, 1, 2), repeat=3) if any(step)]
+_PER_CELL = 2**16  # no cell holds more organelles of a kind
 _CLEARANCE = GAP / 2 + MEMBRANE + 4.0  # no organelle comes nearer to the border of its cell
 
 
@@ -88,6 +89,10 @@ class Specimen:
         keys = np.stack([axis.ravel() for axis in axes], axis=1)
         return keys, self._centres(keys)
 
+    def numbers(self, keys: np.ndarray) -> np.ndarray:
+        """A number of 46 bits for each lattice point (n, 3), 1 or more."""
+        return 1 + (hash_uniform(self.seed + 5, *keys.T) * 2**46).astype(np.int64)
+
     def cell(self, key: tuple[int, int, int]) -> Cell:
         """The cell at a lattice point, with everything in it."""
         if key not in self._cells:
@@ -103,11 +108,11 @@ class Specimen:
         random = np.random.default_rng([self.seed, *(k + 2**31 for k in key)])
         own, around = np.array(key), np.array(_AROUND)
         room = _Room(self._centres(own[None])[0], self._centres(own + around))
-        number = 1 + 100_000 * int(random.integers(1, 20_000))
+        number = int(self.numbers(own[None])[0]) * _PER_CELL
         volume = (self.cell_nm / 1000) ** 3
         nucleus = _nucleus(room, random, number) if random.random() < 0.6 else None
         room.nucleus = nucleus
-        for n in range(random.poisson(45 * volume) + 1):
+        for n in range(random.poisson(38 * volume) + 1):
             room.add_mitochondrion(random, number + n)
         for _ in range(random.poisson(30 * volume) + 1):
             room.add_vesicles(random, number)
@@ -131,7 +136,7 @@ class _Room:
         return float(self._walls.min())
 
     def fit(self, axes: np.ndarray) -> np.ndarray:
-        """How much ellipsoids around the centre, semi-axes (n, 3), may grow until they hit a wall."""
+        """How much ellipsoids around the centre, semi-axes (n, 3), may grow to touch a wall."""
         reach = np.linalg.norm(axes[:, None] * self._normals[None], axis=-1)
         return ((self._walls - _CLEARANCE) / reach).min(axis=1)
 
@@ -147,9 +152,10 @@ class _Room:
 
     def add_mitochondrion(self, random: np.random.Generator, number: int) -> None:
         """Place one where there is room; after some tries, none."""
-        for _ in range(60):
+        for _ in range(15):
             radius = random.uniform(42, 74)
-            axis = _bent_axis(random, self._spot(random), length=random.uniform(90, 380))
+            spot = self._spot(random, margin=radius)
+            axis = _bent_axis(random, spot, length=random.uniform(90, 380))
             if (self.clearance(axis) > radius * 1.15).all():
                 seed = int(random.integers(2**31))
                 self.mitochondria.append(Mitochondrion(number, axis, radius, seed))
@@ -157,7 +163,8 @@ class _Room:
 
     def add_vesicles(self, random: np.random.Generator, number: int) -> None:
         """Place a loose cluster; balls that would touch anything are left out."""
-        spots = self._spot(random) + random.normal(0, 75, (int(random.integers(14, 60)), 3))
+        scatter = random.normal(0, 75, (int(random.integers(14, 60)), 3))
+        spots = self._spot(random, margin=35) + scatter
         radii = random.uniform(17, 25, len(spots))
         free = self.clearance(spots) > radii
         for spot, radius in zip(spots[free], radii[free], strict=True):
@@ -166,8 +173,12 @@ class _Room:
                 dense = bool(random.random() < 0.12)
                 self.vesicles.append(Vesicle(number + len(self.vesicles), spot, radius, dense))
 
-    def _spot(self, random: np.random.Generator) -> np.ndarray:
-        return self.centre + random.uniform(-1.7, 1.7, 3) * self.size
+    def _spot(self, random: np.random.Generator, *, margin: float) -> np.ndarray:
+        """A random point with some room around it, or the roomiest that was found."""
+        spots = self.centre + random.uniform(-1.9, 1.9, (40, 3)) * self.size
+        free = self.clearance(spots)
+        roomy = np.flatnonzero(free > margin)
+        return spots[roomy[0] if len(roomy) else int(free.argmax())]
 
 
 def _nucleus(room: _Room, random: np.random.Generator, number: int) -> Nucleus | None:
