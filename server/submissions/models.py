@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models, transaction
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.timezone import now
 
@@ -111,25 +112,41 @@ class Blame(models.TextChoices):
     SYSTEM = "system"
 
 
-class SubmissionManager(models.Manager["Submission"]):
+class Submissions(models.QuerySet["Submission"]):
     """Submissions, and who may know of them."""
 
-    def of(self, viewer: Any) -> models.QuerySet[Submission]:
+    def of(self, viewer: Any) -> Submissions:
         """Those of one's own teams; all for an organiser; none for a visitor."""
         rows = self.select_related("team", "phase__challenge", "upload")
         if not viewer.is_authenticated:
             return rows.none()
         return rows if viewer.is_staff else rows.filter(team__memberships__user=viewer)
 
-    def counted(self, team: Team, phase: Phase, *, at: datetime) -> models.QuerySet[Submission]:
+    def with_progress(self) -> Submissions:
+        """Each with `items_done` and `items_total` of its newest evaluation; 0 before there is one."""
+        evaluations = Evaluation.objects.filter(submission=models.OuterRef("pk"))
+        items = ItemScore.objects.filter(evaluation=models.OuterRef("newest")).order_by()
+        done = models.Q(status=ItemScore.Status.SCORED)
+        rows = self.annotate(newest=models.Subquery(evaluations.order_by("-pk").values("pk")[:1]))
+        return rows.annotate(
+            items_done=_count(items.filter(done)), items_total=_count(items)
+        ).prefetch_related("evaluations__truth")
+
+    def counted(self, team: Team, phase: Phase, *, at: datetime) -> Submissions:
         """A team's submissions of the last 24 hours that use quota, oldest first."""
         since = at - timedelta(hours=24)
         rows = self.filter(team=team, phase=phase, quota_used=True, created__gt=since)
         return rows.order_by("created")
 
-    def under_way(self, team: Team, phase: Phase) -> models.QuerySet[Submission]:
+    def under_way(self, team: Team, phase: Phase) -> Submissions:
         """A team's submissions that have not ended."""
         return self.filter(team=team, phase=phase, status__in=Submission.LIVE)
+
+
+def _count(items: models.QuerySet[ItemScore]) -> Coalesce:
+    """How many of these rows belong to each row outside, in the same query."""
+    number = items.values("evaluation").annotate(number=models.Count("pk")).values("number")
+    return Coalesce(models.Subquery(number), 0)
 
 
 class Submission(Staged):
@@ -179,7 +196,7 @@ class Submission(Staged):
     quota_used = models.BooleanField(default=True, editable=False)
     created = models.DateTimeField(default=now, editable=False)
 
-    objects: ClassVar[SubmissionManager] = SubmissionManager()
+    objects = Submissions.as_manager()
 
     class Meta:
         ordering = ("-created",)

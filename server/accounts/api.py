@@ -1,0 +1,117 @@
+"""Who am I, which teams am I in, a token for a password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.urls import path
+from django.utils.timezone import now
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.views import APIView
+
+from server.accounts import teams
+from server.accounts.models import Scope, Team, Token, User
+from server.errors import Refused
+
+
+class TeamSerializer(serializers.ModelSerializer[Team]):
+    """A team as others know it."""
+
+    class Meta:
+        model = Team
+        fields = ("slug", "name")
+        read_only_fields = ("slug",)
+
+
+class MeSerializer(serializers.ModelSerializer[User]):
+    """The person who asks."""
+
+    teams = serializers.SerializerMethodField()
+
+    class Meta:
+        model = User
+        fields = ("email", "name", "teams")
+
+    @extend_schema(responses=TeamSerializer(many=True))
+    def get_teams(self, user: User) -> list[dict[str, str]]:
+        """Their own first."""
+        return [{"slug": team.slug, "name": team.name} for team in Team.objects.of(user)]
+
+
+class TokenRequest(serializers.Serializer[Any]):
+    """E-mail and password for a token.  name: where the token will be used."""
+
+    email = serializers.EmailField()
+    password = serializers.CharField(max_length=500, trim_whitespace=False)
+    name = serializers.CharField(max_length=80)
+
+
+class TokenSerializer(serializers.ModelSerializer[Token]):
+    """A token; `token` is its text, shown this once."""
+
+    token = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = Token
+        fields = ("token", "name", "prefix", "expires")
+
+
+class Me(APIView):
+    """The person who asks, and their teams."""
+
+    @extend_schema(responses=MeSerializer)
+    def get(self, request: Request) -> Response:
+        """E-mail, name, teams."""
+        return Response(MeSerializer(request.user).data)
+
+
+class Teams(APIView):
+    """Teams of the person who asks."""
+
+    @extend_schema(request=TeamSerializer, responses={201: TeamSerializer})
+    def post(self, request: Request) -> Response:
+        """Begin a team; whoever asks becomes its owner."""
+        asked = TeamSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        team = teams.create_team(request.user, name=asked.validated_data["name"])
+        return Response(TeamSerializer(team).data, status=status.HTTP_201_CREATED)
+
+
+class Tokens(APIView):
+    """Tokens for scripts."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (ScopedRateThrottle,)
+    throttle_scope = "tokens"
+
+    @extend_schema(request=TokenRequest, responses={201: TokenSerializer}, auth=[])
+    def post(self, request: Request) -> Response:
+        """A new token, which may read and submit for a year."""
+        asked = TokenRequest(data=request.data)
+        asked.is_valid(raise_exception=True)
+        wish = asked.validated_data
+        user = authenticate(request, username=wish["email"].lower(), password=wish["password"])
+        if user is None:
+            raise Refused(
+                "wrong_password",
+                "E-mail or password is wrong. Type them again, or reset the password on the site.",
+                status=401,
+            )
+        scopes = (Scope.READ, Scope.SUBMIT)
+        token, text = Token.issue(user, name=wish["name"], scopes=scopes, now=now())
+        token.token = text
+        return Response(TokenSerializer(token).data, status=status.HTTP_201_CREATED)
+
+
+urlpatterns = [
+    path("me/", Me.as_view(), name="api-me"),
+    path("teams/", Teams.as_view(), name="api-teams"),
+    path("tokens/", Tokens.as_view(), name="api-tokens"),
+]

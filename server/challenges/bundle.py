@@ -1,0 +1,190 @@
+"""A challenge as one folder: `challenge.toml`, Markdown, manifest, and where the truth is.
+
+slug = "phantom"                    opens and closes are ISO dates with time and zone
+title = "Phantom"
+summary = "…"
+protocol = "crista-1"
+manifest = "manifest.csv"           labels.toml lies beside it
+truth = "truth.zarr"                relative to the folder, or absolute
+overview = "overview.md"
+rules = "rules.md"                  may be left out
+
+[[phase]]
+slug = "test"
+title = "Test"
+opens = 2026-01-01T00:00:00Z
+closes = 2026-12-31T23:59:59Z
+visibility = "full"                 full, ranks, own or staff
+per_day = 5                         0: no limit
+max_bytes = 20_000_000_000
+concurrent = 1
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.validators import slug_re
+
+from server import scoring
+from server.challenges.models import Visibility
+
+REQUIRED = ("slug", "title", "protocol")
+OPTIONAL = {
+    "summary": "", "manifest": "manifest.csv", "truth": "truth.zarr", "overview": "overview.md",
+    "rules": "rules.md", "note": "",
+}  # fmt: skip
+
+
+class BundleError(Exception):
+    """The bundle cannot be loaded.  mistakes: a sentence for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePlan:
+    """One `[[phase]]`."""
+
+    slug: str
+    title: str
+    opens: datetime
+    closes: datetime
+    visibility: str = Visibility.FULL
+    per_day: int = 5
+    max_bytes: int = 20 * 2**30
+    concurrent: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A whole challenge, read and found to be right."""
+
+    slug: str
+    title: str
+    summary: str
+    overview: str
+    rules_text: str
+    note: str
+    rules: scoring.Rules
+    phases: tuple[PhasePlan, ...]
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The challenge in a folder.  BundleError: everything that is wrong with it, at once."""
+    table = _table(folder / "challenge.toml")
+    values = OPTIONAL | {key: value for key, value in table.items() if key != "phase"}
+    mistakes = list(_mistakes(values, table.get("phase", [])))
+    rules = None
+    if not mistakes:
+        rules, mistakes = _rules(folder, values)
+    if rules is None or mistakes:
+        raise BundleError([f"{folder.name}: {mistake}" for mistake in mistakes])
+    return Bundle(
+        slug=values["slug"], title=values["title"], summary=values["summary"], rules=rules,
+        overview=_text(folder / values["overview"]), rules_text=_text(folder / values["rules"]),
+        note=values["note"], phases=tuple(_plan(phase) for phase in table["phase"]),
+    )  # fmt: skip
+
+
+def _table(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise BundleError([f"{file} is missing. docs/organiser.md shows a complete one."])
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BundleError([f"{file} is not TOML: {error}."]) from error
+
+
+def _mistakes(values: dict[str, Any], phases: Any) -> Iterator[str]:
+    """What is wrong with the table itself."""
+    for key in REQUIRED:
+        if key not in values:
+            yield f"challenge.toml needs {key} = …"
+    for key, value in values.items():
+        if key not in (*REQUIRED, *OPTIONAL):
+            yield f"challenge.toml has an unknown key {key!r}. Known: {[*REQUIRED, *OPTIONAL]}."
+        elif not isinstance(value, str):
+            yield f"challenge.toml: {key} must be text; got {value!r}."
+    yield from _slug_mistake("slug", values.get("slug"))
+    if (protocol := values.get("protocol")) and protocol not in scoring.protocols():
+        yield f"there is no protocol {protocol!r}. Known: {', '.join(scoring.protocols())}."
+    if not isinstance(phases, list) or not phases:
+        yield "challenge.toml needs at least one [[phase]]."
+        return
+    slugs = [phase.get("slug") for phase in phases]
+    if doubled := {slug for slug in slugs if slugs.count(slug) > 1}:
+        yield f"two phases share the slug {doubled.pop()!r}."
+    for number, phase in enumerate(phases, start=1):
+        for mistake in _phase_mistakes(phase):
+            yield f"[[phase]] {phase.get('slug', number)}: {mistake}"
+
+
+def _phase_mistakes(phase: dict[str, Any]) -> Iterator[str]:
+    known = [field.name for field in fields(PhasePlan)]
+    if unknown := [key for key in phase if key not in known]:
+        yield f"unknown keys {unknown}. Known: {known}."
+    if missing := [key for key in known[:4] if key not in phase]:
+        yield f"{', '.join(missing)} must be given."
+        return
+    yield from _slug_mistake("slug", phase["slug"])
+    opens, closes = _moment(phase["opens"]), _moment(phase["closes"])
+    if opens is None or closes is None:
+        yield "opens and closes are dates with time, such as 2026-01-31T12:00:00Z."
+    elif closes <= opens:
+        yield f"it closes ({closes}) before it opens ({opens})."
+    if (visibility := phase.get("visibility", "full")) not in Visibility.values:
+        yield f"visibility is one of {', '.join(Visibility.values)}; got {visibility!r}."
+    for key, least in (("per_day", 0), ("max_bytes", 1), ("concurrent", 1)):
+        value = phase.get(key, least)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            yield f"{key} is a whole number of at least {least}; got {value!r}."
+
+
+def _slug_mistake(name: str, value: Any) -> Iterator[str]:
+    if value is not None and not (isinstance(value, str) and slug_re.match(value)):
+        yield f"{name} is made of letters, digits, - and _; got {value!r}."
+
+
+def _rules(folder: Path, values: dict[str, Any]) -> tuple[scoring.Rules | None, list[str]]:
+    """Manifest and truth.  Metadata of every truth array is opened: a gap is found now, not later."""
+    table = folder / values["manifest"]
+    definitions = table.with_name("labels.toml")
+    if absent := [str(f) for f in (table, definitions) if not f.is_file()]:
+        return None, [f"{' and '.join(absent)} must be there: the manifest and its labels."]
+    rules = scoring.Rules(
+        table.read_text("utf-8"), definitions.read_text("utf-8"), values["protocol"],
+        (folder / values["truth"]).resolve(),
+    )  # fmt: skip
+    try:
+        return rules, scoring.truth_mistakes(rules)
+    except scoring.ManifestError as error:
+        return None, [f"{table.name}: {error}"]
+
+
+def _plan(phase: dict[str, Any]) -> PhasePlan:
+    moments = {key: _moment(phase[key]) for key in ("opens", "closes")}
+    return PhasePlan(**(phase | moments))
+
+
+def _moment(value: Any) -> datetime | None:
+    """A moment, UTC where no zone is given; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8") if file.is_file() else ""

@@ -1,0 +1,180 @@
+"""The one door to the evaluator.  Values go in and come out as text, numbers and plain JSON.
+
+`Rules` says what a score is made under; everything else takes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from evaluator import (
+    PROTOCOLS,
+    ArrayDigest,
+    EvaluatorError,
+    Manifest,
+    ManifestError,
+    Target,
+    TargetScore,
+    __version__,
+    check_submission,
+    get_protocol,
+    json_digest,
+    open_volume,
+    parse_manifest,
+    pool,
+)
+from evaluator import score_target as _score_target
+
+__all__ = [
+    "EvaluatorError", "Item", "ManifestError", "Rules", "check", "combine", "digest_of",
+    "first_values", "items", "labels", "manifest_digest", "protocols", "score_item",
+    "truth_digests", "truth_mistakes", "version",
+]  # fmt: skip
+
+PLANES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a score is made under: the manifest's two texts, a protocol's name, the truth's folder."""
+
+    manifest_csv: str
+    labels_toml: str
+    protocol: str
+    truth: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One target, as the database knows it."""
+
+    target: str
+    crop: str
+    label: str
+    voxels: int
+
+
+def version() -> str:
+    """The evaluator's version."""
+    return __version__
+
+
+def protocols() -> list[str]:
+    """Names of the protocols a challenge may choose, sorted."""
+    return sorted(PROTOCOLS)
+
+
+def manifest_digest(rules: Rules) -> str:
+    """SHA-256 of the manifest's content."""
+    return _manifest(rules).digest
+
+
+def labels(rules: Rules) -> list[dict[str, str]]:
+    """[{"name", "kind"}, …], sorted by name."""
+    known = _manifest(rules).labels.values()
+    return [{"name": label.name, "kind": str(label.kind)} for label in known]
+
+
+def items(rules: Rules) -> list[Item]:
+    """All targets, smallest first, so that every label shows a first value early."""
+    targets = sorted(_manifest(rules).targets, key=lambda t: (t.grid.voxels, t.path))
+    return [Item(t.path, t.crop.folder, t.label.name, t.grid.voxels) for t in targets]
+
+
+def check(submission: Path, rules: Rules) -> tuple[bool, dict[str, Any]]:
+    """Can the archive be scored, and everything found in it; from its metadata alone."""
+    report = check_submission(submission, _manifest(rules))
+    return report.accepted, report.to_json()
+
+
+def score_item(target: str, submission: Path, rules: Rules) -> dict[str, Any]:
+    """The score of one target as JSON.  What cannot be read counts as worst and says so."""
+    manifest = _manifest(rules)
+    score = _score_target(
+        manifest.by_path[target],
+        truth=rules.truth,
+        submission=submission,
+        manifest=manifest,
+        protocol=get_protocol(rules.protocol),
+    )
+    return dict(score.to_json())
+
+
+def combine(scores: Iterable[dict[str, Any]], rules: Rules, *, submission: str) -> str:
+    """The result's canonical JSON from the scores of all targets.  submission: its SHA-256."""
+    return _pool(_manifest(rules), scores, rules, submission=submission)
+
+
+def first_values(scores: dict[str, dict[str, Any]], rules: Rules) -> dict[str, Any]:
+    """Scores per label from the targets scored so far; nothing of labels without any.
+
+    scores: JSON of the target scores by path.
+    """
+    if not scores:
+        return {}
+    known = _manifest(rules).by_path
+    part = Manifest(tuple(known[path] for path in sorted(scores)))
+    text = _pool(part, scores.values(), rules, submission="")
+    return dict(json.loads(text)["labels"])
+
+
+def truth_mistakes(rules: Rules) -> list[str]:
+    """A sentence for each target whose truth array is missing, unreadable or of another shape."""
+    found = (_truth_mistake(target, rules.truth) for target in _manifest(rules).targets)
+    return [mistake for mistake in found if mistake]
+
+
+def truth_digests(rules: Rules) -> dict[str, str]:
+    """The digest of each target's truth array, read plane by plane."""
+    return {t.path: _array_digest(rules.truth / t.path) for t in _manifest(rules).targets}
+
+
+def digest_of(digests: dict[str, str]) -> str:
+    """The digest of a truth as results name it, from those of its arrays."""
+    return json_digest(digests)
+
+
+def _manifest(rules: Rules) -> Manifest:
+    return _parse(rules.manifest_csv, rules.labels_toml)
+
+
+@lru_cache(maxsize=16)
+def _parse(table: str, definitions: str) -> Manifest:
+    return parse_manifest(table, definitions)
+
+
+def _pool(
+    manifest: Manifest, scores: Iterable[dict[str, Any]], rules: Rules, *, submission: str
+) -> str:
+    done = [TargetScore.from_json(score) for score in scores]
+    protocol = get_protocol(rules.protocol)
+    return str(pool(manifest, done, protocol=protocol, submission=submission).to_json())
+
+
+def _truth_mistake(target: Target, truth: Path) -> str | None:
+    folder = truth / target.path
+    if not folder.is_dir():
+        return f"{target.path} has no truth: {folder} is missing. Put its array there."
+    try:
+        shape = open_volume(folder).shape
+    except EvaluatorError as error:
+        return f"{target.path}: {error}"
+    if shape != target.grid.shape:
+        return (
+            f"{target.path} has a truth of shape {shape}, and the manifest says "
+            f"{target.grid.shape}. Mend the one that is wrong."
+        )
+    return None
+
+
+def _array_digest(folder: Path) -> str:
+    volume = open_volume(folder)
+    digest = ArrayDigest(volume.shape, volume.dtype)
+    for slab in volume.slabs(PLANES):
+        digest.update(slab)
+    return digest.hexdigest()

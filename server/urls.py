@@ -1,0 +1,34 @@
+"""Which address leads where."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from server import api, health
+from server.accounts import api as accounts
+from server.challenges import api as challenges
+from server.leaderboard import api as leaderboard
+from server.submissions import api as submissions
+
+api_patterns = [
+    path("", include(accounts.urlpatterns)),
+    path("", include(challenges.urlpatterns)),
+    path("", include(submissions.urlpatterns)),
+    path("", include(leaderboard.urlpatterns)),
+    path("schema/", api.Schema.as_view(), name="api-schema"),
+    path("docs/", api.Docs.as_view(), name="api-docs"),
+]
+
+urlpatterns = [
+    path("api/", include(api_patterns)),
+    path("accounts/", include("allauth.urls")),
+    path("admin/", admin.site.urls),
+    path("healthz", health.alive, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
+    path("", include("server.accounts.urls")),
+    path("", include("server.challenges.urls")),
+    path("", include("server.submissions.urls")),
+    path("", include("server.leaderboard.urls")),
+]
+
+handler404 = "server.api.not_found"
+handler500 = "server.api.broken"
