@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.core.checks import register
+
+from server.checks import check_settings
 
 
 class ServerConfig(AppConfig):
@@ -7,3 +10,7 @@ class ServerConfig(AppConfig):
     name = "server"
     label = "crista"
     verbose_name = "Crista"
+
+    def ready(self) -> None:
+        """Have `manage.py check` look at the settings."""
+        register(check_settings)

@@ -41,7 +41,7 @@ PLANES = 16
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a score is made under: the manifest's two texts, a protocol's name, the truth's folder."""
+    """What a score is made under: the manifest's texts, the protocol's name, the truth's folder."""
 
     manifest_csv: str
     labels_toml: str

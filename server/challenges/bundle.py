@@ -154,7 +154,7 @@ def _slug_mistake(name: str, value: Any) -> Iterator[str]:
 
 
 def _rules(folder: Path, values: dict[str, Any]) -> tuple[scoring.Rules | None, list[str]]:
-    """Manifest and truth.  Metadata of every truth array is opened: a gap is found now, not later."""
+    """Manifest and truth, and what is wrong with them: every array's metadata is opened now."""
     table = folder / values["manifest"]
     definitions = table.with_name("labels.toml")
     if absent := [str(f) for f in (table, definitions) if not f.is_file()]:

@@ -59,6 +59,12 @@ class TruthVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.challenge.slug}, truth {self.number}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store a new version.  Raises TypeError for a change of anything that scores rest on."""
+        if not self._state.adding and kwargs.get("update_fields") != ["fingerprint"]:
+            raise TypeError("a truth version never changes: load the new truth as another version")
+        super().save(*args, **kwargs)
+
 
 class Visibility(models.TextChoices):
     """Who sees what of a phase.  `Phase.sight` alone says what each word means."""

@@ -192,7 +192,7 @@ def _evaluation(key: int) -> Evaluation:
 
 
 def _claim(evaluation: Evaluation, target: str) -> ItemScore | None:
-    """Take an item that waits, or whose holder has given no sign of life.  None: nothing to take."""
+    """Take an item that waits, or whose holder gives no sign of life.  None: nothing to take."""
     free = Q(status=ItemStatus.QUEUED) | Q(status=ItemStatus.SCORING, lease__lt=now())
     item = ItemScore.objects.filter(free, evaluation=evaluation, target=target)
     taken = item.filter(attempts__lt=settings.ITEM_ATTEMPTS).update(

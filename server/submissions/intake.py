@@ -1,4 +1,4 @@
-"""Chapter one: a finished upload becomes a submission, and its check decides whether it is scored."""
+"""Chapter one: a finished upload becomes a submission; its check decides whether it is scored."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Submissions(models.QuerySet["Submission"]):
         return rows if viewer.is_staff else rows.filter(team__memberships__user=viewer)
 
     def with_progress(self) -> Submissions:
-        """Each with `items_done` and `items_total` of its newest evaluation; 0 before there is one."""
+        """Each with `items_done` and `items_total` of its newest evaluation; 0 before that."""
         evaluations = Evaluation.objects.filter(submission=models.OuterRef("pk"))
         items = ItemScore.objects.filter(evaluation=models.OuterRef("newest")).order_by()
         done = models.Q(status=ItemScore.Status.SCORED)

@@ -1,4 +1,4 @@
-"""Put right what was lost: messages, workers, abandoned uploads.  Safe to run at any time, twice."""
+"""Put right what was lost: messages, workers, abandoned uploads.  Safe to run at any time."""
 
 from __future__ import annotations
 
