@@ -6,7 +6,6 @@ so memory does not depend on their size.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from baselines.box import Box, blocks_of
 from baselines.imaging import Section, develop, section
 from baselines.layout import DataFolder, Split
 from baselines.noise import Positions
@@ -127,32 +127,6 @@ def render(specimen: Specimen, plan: PhantomPlan, grid: VoxelGrid, box: Box) -> 
     return raw[inner], painted.inner(inner)
 
 
-@dataclass(frozen=True)
-class Box:
-    """Voxels from start to stop, (Z, Y, X)."""
-
-    start: Shape
-    stop: Shape
-
-    def grown(self, by: Shape) -> Box:
-        """The box with a margin, which may reach outside its grid."""
-        z, y, x = (a - h for a, h in zip(self.start, by, strict=True))
-        end_z, end_y, end_x = (b + h for b, h in zip(self.stop, by, strict=True))
-        return Box((z, y, x), (end_z, end_y, end_x))
-
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        """As an index."""
-        return tuple(map(slice, self.start, self.stop))
-
-
-def _boxes(shape: Shape) -> Iterator[Box]:
-    starts = (range(0, n, block) for n, block in zip(shape, _BLOCK, strict=True))
-    for z, y, x in itertools.product(*starts):
-        end = (min(a + block, n) for a, block, n in zip((z, y, x), _BLOCK, shape, strict=True))
-        yield Box((z, y, x), (next(end), next(end), next(end)))
-
-
 @dataclass
 class _Counter:
     """Gives objects the numbers 1, 2, 3 … in the order in which they are first met."""
@@ -174,7 +148,7 @@ def _write_crop(
     arrays: dict[str, zarr.Array],
 ) -> None:
     counters = {name: _Counter() for name in arrays}
-    for box in _boxes(grid.shape):
+    for box in blocks_of(grid.shape, _BLOCK):
         image, painted = render(specimen, plan, grid, box)
         raw[box.slices] = image
         for name, array in arrays.items():
@@ -210,7 +184,10 @@ ones, and submit.
 | nuc | instance | nuclei, envelope included |
 | mito | instance | mitochondria, membranes included |
 | ves | instance | vesicles |
-| ecs, pm, mito_mem, er | semantic | space between cells, plasma membrane, membranes of mitochondria, reticulum |
+| ecs | semantic | the space between cells |
+| pm | semantic | plasma membranes |
+| mito_mem | semantic | membranes of mitochondria |
+| er | semantic | endoplasmic reticulum |
 | mem | semantic | every membrane (a group) |
 
 Sections are shifted, scratched, folded, dark or lost here and there, as in life.
