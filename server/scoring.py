@@ -51,12 +51,15 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One target, as the database knows it."""
+    """One target, as the database and the pages know it.  Axes are Z, Y, X; lengths in nm."""
 
     target: str
     crop: str
     label: str
     voxels: int
+    dataset: str
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
 
 
 def version() -> str:
@@ -83,7 +86,7 @@ def labels(rules: Rules) -> list[dict[str, str]]:
 def items(rules: Rules) -> list[Item]:
     """All targets, smallest first, so that every label shows a first value early."""
     targets = sorted(_manifest(rules).targets, key=lambda t: (t.grid.voxels, t.path))
-    return [Item(t.path, t.crop.folder, t.label.name, t.grid.voxels) for t in targets]
+    return [_item(target) for target in targets]
 
 
 def check(submission: Path, rules: Rules) -> tuple[bool, dict[str, Any]]:
@@ -137,6 +140,14 @@ def truth_digests(rules: Rules) -> dict[str, str]:
 def digest_of(digests: dict[str, str]) -> str:
     """The digest of a truth as results name it, from those of its arrays."""
     return json_digest(digests)
+
+
+def _item(target: Target) -> Item:
+    crop, grid = target.crop, target.grid
+    return Item(
+        target.path, crop.folder, target.label.name, grid.voxels,
+        crop.dataset, grid.shape, grid.voxel_size,
+    )  # fmt: skip
 
 
 def _manifest(rules: Rules) -> Manifest:
