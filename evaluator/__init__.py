@@ -1,0 +1,85 @@
+"""Scoring of 3D segmentations: the vocabulary, the submission format, the metrics, the commands."""
+
+from evaluator.digest import array_digest, canonical_json, file_digest, json_digest
+from evaluator.errors import (
+    EvaluatorError,
+    ManifestError,
+    ServerError,
+    SubmissionError,
+    Unreadable,
+)
+from evaluator.geometry import VoxelGrid
+from evaluator.manifest import (
+    Crop,
+    Kind,
+    Label,
+    Manifest,
+    Target,
+    format_labels,
+    format_manifest,
+    load_manifest,
+    parse_labels,
+    parse_manifest,
+)
+from evaluator.protocol import PROTOCOLS, Protocol, get_protocol
+from evaluator.report import Problem, Report
+from evaluator.runner import score_submission, score_target
+from evaluator.scores import Counts, Result, Status, Sums, TargetScore, label_score, pool
+from evaluator.scoring import score_pair, worst_sums
+from evaluator.submission import (
+    Submission,
+    SubmissionWriter,
+    check_submission,
+    open_submission,
+    pack_folder,
+)
+from evaluator.version import __version__
+from evaluator.volume import Volume, create_volume, open_volume
+
+__all__ = [
+    "PROTOCOLS",
+    "Counts",
+    "Crop",
+    "EvaluatorError",
+    "Kind",
+    "Label",
+    "Manifest",
+    "ManifestError",
+    "Problem",
+    "Protocol",
+    "Report",
+    "Result",
+    "ServerError",
+    "Status",
+    "Submission",
+    "SubmissionError",
+    "SubmissionWriter",
+    "Sums",
+    "Target",
+    "TargetScore",
+    "Unreadable",
+    "Volume",
+    "VoxelGrid",
+    "__version__",
+    "array_digest",
+    "canonical_json",
+    "check_submission",
+    "create_volume",
+    "file_digest",
+    "format_labels",
+    "format_manifest",
+    "get_protocol",
+    "json_digest",
+    "label_score",
+    "load_manifest",
+    "open_submission",
+    "open_volume",
+    "pack_folder",
+    "parse_labels",
+    "parse_manifest",
+    "pool",
+    "score_pair",
+    "score_submission",
+    "score_target",
+    "worst_sums",
+]

@@ -1,0 +1,130 @@
+"""Find the array at a node of a Zarr hierarchy: a plain array, or a level of an OME-NGFF group."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from evaluator.geometry import Nanometres
+from evaluator.metadata import (
+    ArrayMeta,
+    bad_metadata,
+    parse_json,
+    parse_v2,
+    parse_v3,
+    positive_triple,
+    shown,
+    table,
+    triple,
+)
+
+Read = Callable[[str], bytes | None]  # the bytes of a small file below a node; None: not there
+MOST_LEVELS = 100
+UNITS = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "angstrom": 0.1}
+
+
+def describe(read: Read, *, like: Nanometres | None = None) -> ArrayMeta | None:
+    """The array at a node: a plain array, or one level of an OME-NGFF 0.4 or 0.5 group.
+
+    read: gives a file below the node by its name.
+    like: of a group, take the level nearest to this voxel size; None: the finest.
+    None: there is no array.  Raises Unfit for anything that is not on the allow-lists.
+    """
+    v2, v3, group = read(".zarray"), read("zarr.json"), read(".zgroup")
+    if v3 is not None and (v2 is not None or group is not None):
+        raise bad_metadata(
+            "it has metadata of Zarr v2 and of v3 side by side, so it means two things."
+        )
+    if v2 is not None:
+        return parse_v2(parse_json(v2), attributes=_attributes(read))
+    if v3 is not None:
+        node = parse_json(v3)
+        if node.get("node_type") == "array":
+            return parse_v3(node, attributes=table(node, "attributes"))
+        attributes = table(node, "attributes")
+        return _describe_level(read, table(attributes, "ome"), like=like)
+    attributes = _attributes(read)
+    if group is None and not attributes:
+        return None
+    return _describe_level(read, attributes, like=like)
+
+
+def _describe_level(
+    read: Read, attributes: Mapping[str, Any], *, like: Nanometres | None
+) -> ArrayMeta:
+    """The array of the best level of a group.  OME-NGFF lists the finest level first."""
+    levels = _levels(attributes)
+    folder, size, offset = levels[0]
+    if like is not None:
+        folder, size, offset = min(levels, key=lambda level: _difference(level[1], like))
+    array = describe(lambda name: read(f"{folder}/{name}"))
+    if array is None or array.folder:
+        raise bad_metadata(
+            f"its multiscales metadata names the level {folder}, which is not an array."
+        )
+    return ArrayMeta(
+        folder, array.driver, array.spec, array.shape, array.dtype, array.chunks, size, offset
+    )
+
+
+def _levels(attributes: Mapping[str, Any]) -> list[tuple[str, Nanometres, Nanometres]]:
+    """(folder, voxel size, offset) of each level, in nm; as the OME-NGFF metadata lists them."""
+    match attributes.get("multiscales"):
+        case [{"axes": [_, _, _] as axes, "datasets": [_, *_] as datasets} as image, *_]:
+            units = [_nanometres(axis, name) for axis, name in zip(axes, "zyx", strict=True)]
+            outer = _transform(image.get("coordinateTransformations", []))
+            return [_level(dataset, units, outer) for dataset in datasets[:MOST_LEVELS]]
+    raise bad_metadata("it is a group without OME-NGFF multiscales metadata on the axes z, y, x.")
+
+
+def _level(
+    dataset: Any, units: list[float], outer: tuple[list[float], list[float]]
+) -> tuple[str, Nanometres, Nanometres]:
+    folder = dataset.get("path") if isinstance(dataset, dict) else None
+    part = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+    if not isinstance(folder, str) or not re.fullmatch(rf"{part}(/{part})*", folder):
+        raise bad_metadata(f"its multiscales metadata names the level {shown(folder)}.")
+    scale, shift = _transform(dataset.get("coordinateTransformations", []))
+    size = [a * b * unit for a, b, unit in zip(scale, outer[0], units, strict=True)]
+    offset = [
+        (a * b + c) * unit
+        for a, b, c, unit in zip(shift, outer[0], outer[1], units, strict=True)
+    ]  # fmt: skip
+    return folder, positive_triple(size, "scale"), triple(offset, "translation")
+
+
+def _transform(steps: Any) -> tuple[list[float], list[float]]:
+    """Scale and translation of a list of OME-NGFF transformations; identity if it is empty."""
+    scale, shift = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
+    for step in steps if isinstance(steps, list) else [None]:
+        match step:
+            case {"type": "scale", "scale": factors}:
+                scale = list(positive_triple(factors, "scale"))
+            case {"type": "translation", "translation": lengths}:
+                shift = list(triple(lengths, "translation"))
+            case {"type": "identity"}:
+                pass
+            case _:
+                raise bad_metadata(f"its coordinateTransformations hold {shown(step)}.")
+    return scale, shift
+
+
+def _nanometres(axis: Any, name: str) -> float:
+    """Nanometres per unit of an OME-NGFF axis, which must be the named one."""
+    if not isinstance(axis, dict) or axis.get("name") != name:
+        raise bad_metadata(f"its OME-NGFF axes must be z, y, x in this order; got {shown(axis)}.")
+    unit = axis.get("unit", "nanometer")
+    if unit not in UNITS:
+        raise bad_metadata(f"the unit of its axis {name} is {shown(unit)}; expected nanometer.")
+    return UNITS[unit]
+
+
+def _difference(size: Nanometres, like: Nanometres) -> float:
+    return sum(abs(math.log(a / b)) for a, b in zip(size, like, strict=True))
+
+
+def _attributes(read: Read) -> dict[str, Any]:
+    text = read(".zattrs")
+    return {} if text is None else parse_json(text)

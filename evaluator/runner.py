@@ -1,0 +1,137 @@
+"""From files to scores: read truth and prediction of each target, score it, pool the whole.
+
+The result does not depend on the number of processes nor on the order they finish in.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evaluator.archive import archive_digest
+from evaluator.digest import array_digest
+from evaluator.errors import EvaluatorError, ManifestError, Unreadable
+from evaluator.manifest import Kind, Manifest, Target
+from evaluator.protocol import Protocol
+from evaluator.scores import Result, Status, TargetScore, pool
+from evaluator.scoring import score_pair, worst_sums
+from evaluator.submission import Submission, open_submission
+from evaluator.volume import open_volume
+
+Progress = Callable[[TargetScore, float], None]  # a target's score and the seconds it took
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores targets of one opened submission."""
+
+    submission: Submission
+    truth: Path
+    protocol: Protocol
+
+    def score(self, target: Target) -> TargetScore:
+        """Read and score one target.  Raises ManifestError if its truth does not fit it."""
+        truth = read_truth(target, self.truth)
+        status = Status.SCORED
+        try:
+            pred = self.submission.read(target)
+            if pred is not None:
+                sums = score_pair(target, truth, pred, self.protocol)
+            else:
+                status = Status.MISSING
+        except Unreadable:
+            status = Status.UNREADABLE
+        if status != Status.SCORED:
+            sums = worst_sums(target, truth, self.protocol)
+        return TargetScore(
+            crop=target.crop.folder,
+            label=target.label.name,
+            status=status,
+            voxels=target.grid.voxels,
+            sums=sums,
+            truth_digest=array_digest(truth),
+        )
+
+    def timed(self, target: Target) -> tuple[TargetScore, float]:
+        """The score of a target and the seconds it took."""
+        start = time.perf_counter()
+        return self.score(target), time.perf_counter() - start
+
+
+def score_target(
+    target: Target, *, truth: Path, submission: Path, manifest: Manifest, protocol: Protocol
+) -> TargetScore:
+    """The score of one target.  truth: folder of Zarr arrays laid out `crop557/mito`.
+
+    Raises SubmissionError if the submission must be rejected, ManifestError if the truth is wrong.
+    """
+    return Scorer(open_submission(submission, manifest), truth, protocol).score(target)
+
+
+def score_submission(
+    submission: Path,
+    *,
+    truth: Path,
+    manifest: Manifest,
+    protocol: Protocol,
+    jobs: int = 1,
+    progress: Progress = lambda score, seconds: None,
+) -> Result:
+    """The result of a submission, scored target by target, the smallest first.
+
+    jobs: processes; 1 scores in this one.  progress: told about each target as it is done.
+    Raises EvaluatorError as `score_target` does, and if a process dies.
+    """
+    targets = sorted(manifest.targets, key=lambda target: (target.grid.voxels, target.path))
+    scorer = Scorer(open_submission(submission, manifest), truth, protocol)
+    scores = []
+    for score, seconds in _scored(scorer, targets, jobs=min(jobs, len(targets))):
+        progress(score, seconds)
+        scores.append(score)
+    digest = archive_digest(submission)
+    return pool(manifest, scores, protocol=protocol, submission=digest)
+
+
+def read_truth(target: Target, folder: Path) -> np.ndarray:
+    """The truth of a target: ids or a 0/1 mask.  Raises ManifestError, naming what is wrong."""
+    path = folder / target.crop.folder / target.label.name
+    try:
+        volume = open_volume(path)
+        if volume.shape != target.grid.shape:
+            raise ManifestError(
+                f"The truth {target.path} has the shape {volume.shape}; "
+                f"the manifest says {target.grid.shape}."
+            )
+        if volume.dtype.kind == "f" and target.label.kind == Kind.INSTANCE:
+            raise ManifestError(f"The truth {target.path} is {volume.dtype}; expected integer ids.")
+        return volume.read()
+    except Unreadable as error:
+        raise ManifestError(f"The truth of {target.path} cannot be read: {error}") from error
+
+
+def _scored(
+    scorer: Scorer, targets: Iterable[Target], *, jobs: int
+) -> Iterator[tuple[TargetScore, float]]:
+    if jobs <= 1:
+        yield from map(scorer.timed, targets)
+        return
+    # Spawned, not forked: a fork would copy the locks of threads it does not copy.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as processes:
+        try:
+            for done in as_completed([processes.submit(scorer.timed, t) for t in targets]):
+                yield done.result()
+        except BrokenProcessPool as error:
+            raise EvaluatorError(
+                "A scoring process was ended from outside, most likely because memory ran out. "
+                "Try again with --jobs 1."
+            ) from error
+        finally:
+            processes.shutdown(cancel_futures=True)

@@ -1,0 +1,364 @@
+"""The submission format, owned here: written, checked, opened.
+
+A submission is a zip of Zarr v2 arrays, one per target, on the target's own grid or another one:
+
+    crop557/mito/.zarray        crop folder, with or without the prefix `crop`; label
+    crop557/mito/.zattrs        {"voxel_size": [1.74, 2, 2], "translation": [...]}: nm, (Z, Y, X)
+    crop557/mito/0/0/0          chunks; those that are left out hold 0
+
+One or two folders around the crops, Zarr v3, OME-NGFF groups in place of arrays and a plain folder
+in place of the zip are accepted too.  Only what concerns the archive as a whole rejects it; a bad
+array makes its own target unreadable, an absent one missing, and both count as worst.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numcodecs import Zstd
+
+from evaluator.archive import Archive, ArchiveError, is_junk, open_archive
+from evaluator.digest import canonical_json
+from evaluator.errors import SubmissionError, Unreadable
+from evaluator.geometry import VoxelGrid
+from evaluator.manifest import Crop, Kind, Manifest, Target
+from evaluator.metadata import ArrayMeta, Unfit
+from evaluator.multiscale import describe
+from evaluator.report import IGNORED, MISSING, OK, REJECT, UNREADABLE, UNSCORED, Problem, Report
+from evaluator.volume import Volume
+
+MOST_FINER = 64  # source voxels per target voxel
+CHUNK = 64
+MOST_NOTES = 50  # of what is ignored
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An array of a submission that can be read: its metadata, its store, its grid (None: the
+    target's)."""
+
+    meta: ArrayMeta
+    store: dict[str, Any]
+    grid: VoxelGrid | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An opened submission.  Its arrays are read where they lie."""
+
+    sources: Mapping[str, _Source | Unfit]
+
+    def read(self, target: Target) -> np.ndarray | None:
+        """The prediction on the target's grid, in the dtype it is stored in; None: missing.
+
+        Another grid is sampled at the nearest voxel, 0 outside.  Raises Unreadable.
+        """
+        source = self.sources.get(target.path)
+        if source is None:
+            return None
+        if isinstance(source, Unfit):
+            raise source
+        return Volume(source.meta, source.store, grid=source.grid).read_on(target.grid)
+
+
+class SubmissionWriter:
+    """Writes a submission: the same arrays give the same bytes, in whatever order they come.
+
+    Use as a context manager.  The file appears under its name when all is written; after an error
+    nothing of it remains.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self._path = path
+        self._manifest = manifest
+        self._spool: IO[bytes]
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> SubmissionWriter:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._spool = tempfile.TemporaryFile(dir=self._path.parent)
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        with self._spool:
+            if error is None:
+                self._finish()
+
+    def write(self, target: Target, array: np.ndarray) -> None:
+        """Add the prediction of a target: ids, a mask, or (semantic) probabilities in 0 … 1.
+
+        array: shape `target.grid.shape`; whole numbers are stored in the smallest unsigned dtype.
+        Raises SubmissionError: not in the manifest, written before, wrong shape, negative.
+        """
+        if self._manifest.by_path.get(target.path) != target:
+            raise SubmissionError(f"{target.path} is not a target of this manifest.")
+        if f"{target.path}/.zarray" in self._places:
+            raise SubmissionError(f"{target.path} is written twice.")
+        if array.shape != target.grid.shape:
+            raise SubmissionError(
+                f"{target.path}: its shape is {array.shape}; expected {target.grid.shape}."
+            )
+        array = _smallest(array, target)
+        chunks = tuple(min(CHUNK, n) for n in array.shape)
+        self._add(f"{target.path}/.zarray", _zarray(array, chunks))
+        self._add(f"{target.path}/.zattrs", canonical_json({
+            "voxel_size": target.grid.voxel_size, "translation": target.grid.offset
+        }).encode())  # fmt: skip
+        codec = Zstd(level=3)
+        for index in np.ndindex(*(-(-n // CHUNK) for n in array.shape)):
+            block = array[tuple(slice(i * CHUNK, (i + 1) * CHUNK) for i in index)]
+            if block.any():
+                whole = np.zeros(chunks, array.dtype)
+                whole[tuple(map(slice, block.shape))] = block
+                self._add(f"{target.path}/{'/'.join(map(str, index))}", codec.encode(whole))
+
+    def _add(self, name: str, content: bytes) -> None:
+        self._places[name] = (self._spool.tell(), len(content))
+        self._spool.write(content)
+
+    def _finish(self) -> None:
+        for folder in {"", *(f"{name.split('/')[0]}/" for name in self._places)}:
+            self._add(f"{folder}.zgroup", canonical_json({"zarr_format": 2}).encode())
+        part = self._path.with_name(f".{self._path.name}.part")
+        try:
+            with zipfile.ZipFile(part, "w") as archive:
+                for name, (start, length) in sorted(self._places.items()):
+                    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                    entry.create_system, entry.external_attr = 3, 0o644 << 16
+                    self._spool.seek(start)
+                    archive.writestr(entry, self._spool.read(length))
+            part.replace(self._path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def pack_folder(folder: Path, manifest: Manifest, out: Path) -> Report:
+    """Write the arrays of a folder, laid out like a submission, as one; the report of the folder.
+
+    Arrays on another grid are sampled onto their target's.  Raises SubmissionError, Unreadable.
+    """
+    report, submission = check_submission(folder, manifest), open_submission(folder, manifest)
+    with SubmissionWriter(out, manifest) as writer:
+        for target in manifest.targets:
+            try:
+                array = submission.read(target)
+            except Unreadable as error:
+                raise Unreadable(f"{target.path}: {error}") from error
+            if array is not None:
+                writer.write(target, array)
+    return report
+
+
+def _smallest(array: np.ndarray, target: Target) -> np.ndarray:
+    """Whole numbers in the smallest unsigned dtype; fractions (semantic only) as float32."""
+    if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
+        if target.label.kind == Kind.INSTANCE:
+            raise SubmissionError(f"{target.path}: object ids must be whole numbers.")
+        if not np.isfinite(array).all():
+            raise SubmissionError(f"{target.path}: probabilities must be finite.")
+        return array.astype(np.float32)
+    if array.dtype.kind not in "biuf" or array.min() < 0:
+        raise SubmissionError(f"{target.path}: expected whole numbers from 0 up.")
+    return array.astype(np.min_scalar_type(int(array.max())))
+
+
+def _zarray(array: np.ndarray, chunks: tuple[int, ...]) -> bytes:
+    return canonical_json({
+        "zarr_format": 2, "shape": array.shape, "chunks": chunks, "dtype": array.dtype.str,
+        "compressor": {"id": "zstd", "level": 3}, "fill_value": 0, "order": "C", "filters": None,
+        "dimension_separator": "/",
+    }).encode()  # fmt: skip
+
+
+def check_submission(path: Path, manifest: Manifest) -> Report:
+    """Every problem at once, from metadata alone.  Never raises for what a participant sends."""
+    try:
+        sources, notes = _survey(path, manifest)
+    except ArchiveError as error:
+        problem = Problem(error.code, REJECT, str(error), error.remedy)
+        return Report((problem,), dict.fromkeys(manifest.by_path, MISSING))
+    problems = [_problem(target, sources.get(target.path)) for target in manifest.targets]
+    return Report(
+        (*(problem for problem in problems if problem), *notes),
+        {path: _status(sources.get(path)) for path in manifest.by_path},
+    )
+
+
+def open_submission(path: Path, manifest: Manifest) -> Submission:
+    """A submission ready to be read.  Raises SubmissionError if it must be rejected."""
+    try:
+        return Submission(_survey(path, manifest)[0])
+    except ArchiveError as error:
+        raise SubmissionError(f"{error} {error.remedy}") from error
+
+
+def _survey(
+    path: Path, manifest: Manifest
+) -> tuple[dict[str, _Source | Unfit], list[Problem]]:  # fmt: skip
+    """The arrays by target path, and notes on what is ignored.  Raises ArchiveError."""
+    archive = open_archive(
+        path,
+        most_entries=10_000 + manifest.voxels // 512,
+        most_bytes=(256 << 20) + 64 * manifest.voxels,
+    )
+    try:
+        names = [name for name in archive.names if not is_junk(name)]
+        root = _root(names, manifest)
+        nodes = {tuple(name.removeprefix(root).split("/")[:2])
+                 for name in names if name.startswith(root)}  # fmt: skip
+        folders = _crop_folders({node[0] for node in nodes}, manifest)
+        sources = {}
+        for target in manifest.targets:
+            node = (folders.get(target.crop.folder, ""), target.label.name)
+            if node in nodes:
+                sources[target.path] = _source(archive, root + "/".join(node), target)
+        if not sources:
+            raise _no_targets({node[0] for node in nodes if len(node) > 1}, manifest)
+        return sources, _notes(nodes, folders, manifest)
+    finally:
+        archive.close()
+
+
+def _root(names: Iterable[str], manifest: Manifest) -> str:
+    """The folders around the crops, "" or `results/` or `a/b/`: at most two, each alone."""
+    root = ""
+    wanted = {name for crop in manifest.crops.values() for name in _aliases(crop)}
+    for _ in range(3):
+        inside = [name.removeprefix(root) for name in names if name.startswith(root)]
+        folders = {name.split("/")[0] for name in inside if "/" in name}
+        if folders & wanted or len(folders) != 1:
+            return root if folders & wanted else ""
+        root += folders.pop() + "/"
+    return ""
+
+
+def _aliases(crop: Crop) -> tuple[str, str]:
+    return crop.folder, crop.name
+
+
+def _crop_folders(found: set[str], manifest: Manifest) -> dict[str, str]:
+    """The folder of the archive that holds each crop, `crop557` before `557`."""
+    folders = {}
+    for crop in manifest.crops.values():
+        if present := [name for name in _aliases(crop) if name in found]:
+            folders[crop.folder] = present[0]
+    return folders
+
+
+def _source(archive: Archive, folder: str, target: Target) -> _Source | Unfit:
+    try:
+        meta = describe(
+            lambda name: archive.text(f"{folder}/{name}"), like=target.grid.voxel_size
+        )  # fmt: skip
+        if meta is None:
+            raise Unfit(
+                "bad_metadata",
+                "the folder holds no Zarr array: neither .zarray nor zarr.json nor .zgroup.",
+                "Zip whole arrays, hidden files included, or use `evaluator pack`.",
+            )
+        grid = _placed(meta, target.grid)
+    except Unfit as error:
+        return error
+    inner = f"{folder}/{meta.folder}" if meta.folder else folder
+    return _Source(meta, archive.store(inner), grid)
+
+
+def _placed(meta: ArrayMeta, target: VoxelGrid) -> VoxelGrid | None:
+    """The grid of an array meant for a target.  Raises Unfit: it makes no sense there."""
+    remedy = f"Write it with shape {target.shape}, or give voxel_size and translation in nm."
+    grid = meta.grid_beside(target)
+    if grid is None:
+        if meta.shape != target.shape:
+            raise Unfit("wrong_shape", _shapes(meta, target), remedy)
+        return None
+    if grid.voxels > MOST_FINER * target.voxels:
+        raise Unfit(
+            "wrong_shape",
+            f"its shape {meta.shape} holds over {MOST_FINER} times the voxels of {target.shape}.",
+            "Send it at the voxel size of the crop.",
+        )
+    same_place = grid.has_voxels_of(target) and np.allclose(grid.offset, target.offset)
+    too_small = any(n < m for n, m in zip(grid.shape, target.shape, strict=True))
+    if same_place and too_small:
+        raise Unfit("wrong_shape", _shapes(meta, target), remedy)
+    if any(axis.max() < 0 for axis in target.nearest(grid)):
+        raise Unfit(
+            "bad_metadata",
+            f"it lies outside the crop: translation {grid.offset} nm; expected {target.offset}.",
+            "Correct the translation; axes are Z, Y, X and lengths nanometres.",
+        )
+    return grid
+
+
+def _shapes(meta: ArrayMeta, target: VoxelGrid) -> str:
+    return f"its shape is {meta.shape}; expected {target.shape}."
+
+
+def _problem(target: Target, source: _Source | Unfit | None) -> Problem | None:
+    crop, label = target.crop.folder, target.label.name
+    if source is None:
+        return Problem(
+            "missing_array", UNSCORED, f"{target.path} is missing.",
+            "Send an array for every target; one without any object may be all zeros.", crop, label,
+        )  # fmt: skip
+    if isinstance(source, Unfit):
+        message = f"{target.path}: {source}"
+        return Problem(source.code, UNSCORED, message, source.remedy, crop, label)
+    if source.grid and any((axis < 0).any() for axis in target.grid.nearest(source.grid)):
+        return Problem(
+            "partial_cover", IGNORED,
+            f"{target.path} covers only a part of the crop; the rest counts as background.",
+            "Predict the whole crop.", crop, label,
+        )  # fmt: skip
+    return None
+
+
+def _status(source: _Source | Unfit | None) -> str:
+    if source is None:
+        return MISSING
+    return UNREADABLE if isinstance(source, Unfit) else OK
+
+
+def _no_targets(found: set[str], manifest: Manifest) -> ArchiveError:
+    came = ", ".join(ascii(name)[1:-1][:40] for name in sorted(found)[:5]) or "no folder"
+    example = manifest.targets[0].path
+    return ArchiveError(
+        "no_targets",
+        f"the archive holds none of the {len(manifest.targets)} targets: found {came}; "
+        f"expected arrays such as {example}.",
+        "Name the folders after crops and labels of the manifest.",
+    )
+
+
+def _notes(
+    nodes: set[tuple[str, ...]], folders: Mapping[str, str], manifest: Manifest
+) -> list[Problem]:
+    """What the archive holds beyond the targets, which is ignored."""
+    crops = {found: crop for crop, found in folders.items()}
+    inner = sorted(node for node in nodes if len(node) > 1)
+    notes = [
+        _unknown("crop", name, name, None)
+        for name in sorted({node[0] for node in inner} - set(crops))
+    ]
+    notes += [
+        _unknown("label", f"{name}/{label}", name, label)
+        for name, label in inner
+        if name in crops and f"{crops[name]}/{label}" not in manifest.by_path
+        if not label.startswith((".", "zarr.json"))
+    ]
+    return notes[:MOST_NOTES]
+
+
+def _unknown(kind: str, shown: str, crop: str, label: str | None) -> Problem:
+    return Problem(
+        f"unknown_{kind}", IGNORED,
+        f"{ascii(shown)[1:-1][:120]} is not in the manifest; it is ignored.",
+        f"If it was meant to be scored, name it after a {kind} of the manifest.",
+        crop[:120], None if label is None else label[:120],
+    )  # fmt: skip

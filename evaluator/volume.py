@@ -1,0 +1,167 @@
+"""Arrays on disk with the grid they lie on: opened, read in boxes, created.
+
+Every array is decoded by tensorstore from metadata of our own making (`evaluator.metadata`): the
+size of each decoded chunk is known before, and no codec can run code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore
+import zarr
+
+from evaluator.errors import Unreadable
+from evaluator.geometry import Shape, VoxelGrid
+from evaluator.metadata import ArrayMeta
+from evaluator.multiscale import describe
+
+SLAB_VOXELS = 1 << 25  # read at once while resampling
+
+
+class Volume:
+    """One Zarr array (Z, Y, X), read on demand.
+
+    grid: where its voxels lie; None if its metadata does not say.
+    """
+
+    def __init__(self, meta: ArrayMeta, store: dict[str, Any], *, grid: VoxelGrid | None) -> None:
+        spec = {"driver": meta.driver, "kvstore": store, "metadata": dict(meta.spec)}
+        try:
+            self._array = tensorstore.open(spec, open=True, assume_metadata=True).result()
+        except (ValueError, OSError) as error:
+            raise Unreadable("the array cannot be opened: its metadata contradicts itself.") from (
+                error
+            )
+        self.shape = meta.shape
+        self.dtype = meta.dtype.newbyteorder("=")
+        self.grid = grid
+
+    def read(self, start: Shape = (0, 0, 0), stop: Shape | None = None) -> np.ndarray:
+        """The box from `start` up to, but without, `stop`; the whole array by default.
+
+        C-contiguous, native byte order.  Chunks that were never written hold the fill value.
+        Raises Unreadable if a chunk is damaged.
+        """
+        box = tuple(map(slice, start, stop or self.shape))
+        try:
+            return np.ascontiguousarray(self._array[box].read().result())
+        except (ValueError, OSError) as error:
+            raise Unreadable(
+                f"a chunk is damaged: voxels {start} to {stop or self.shape} cannot be decoded."
+            ) from error
+
+    def slabs(self, planes: int) -> Iterator[np.ndarray]:
+        """The array in slabs of so many planes along Z; the last one may be thinner."""
+        depth, height, width = self.shape
+        for z in range(0, depth, planes):
+            yield self.read((z, 0, 0), (min(z + planes, depth), height, width))
+
+    def read_on(self, target: VoxelGrid) -> np.ndarray:
+        """The value of the nearest voxel at each voxel centre of another grid.
+
+        Shape `target.shape`; 0 where the centre lies outside this volume.  A volume that does not
+        know its grid must have the target's shape.  Raises Unreadable.
+        """
+        if self.grid is None or self.grid == target:
+            if self.shape != target.shape:
+                raise Unreadable(f"its shape is {self.shape}; expected {target.shape}.")
+            return self.read()
+        z, y, x = target.nearest(self.grid)
+        out = np.zeros(target.shape, self.dtype)
+        if min(axis.max() for axis in (z, y, x)) < 0:
+            return out
+        rows, columns = _inside(y), _inside(x)
+        low = (int(y[rows][0]), int(x[columns][0]))
+        high = (int(y[rows][-1]) + 1, int(x[columns][-1]) + 1)
+        for planes in _parts(z, plane_voxels=math.prod(np.subtract(high, low).tolist())):
+            first, last = int(z[planes][0]), int(z[planes][-1]) + 1
+            box = self.read((first, *low), (last, *high))
+            box = box.take(z[planes] - first, axis=0)
+            box = box.take(y[rows] - low[0], axis=1)
+            out[planes, rows, columns] = box.take(x[columns] - low[1], axis=2)
+        return out
+
+
+def open_volume(path: Path) -> Volume:
+    """An array of our own or of an organiser: Zarr v2 or v3, plain or an OME-NGFF group.
+
+    Of a group the finest level.  Raises Unreadable, naming the path.
+    """
+    try:
+        meta = describe(lambda name: _text(path / name))
+        if meta is None:
+            raise Unreadable("there is no Zarr array.")
+        folder = (path / meta.folder).resolve()
+        return Volume(meta, {"driver": "file", "path": f"{folder}/"}, grid=meta.grid)
+    except Unreadable as error:
+        raise Unreadable(f"{path}: {error}") from error
+
+
+def create_volume(
+    path: Path,
+    grid: VoxelGrid,
+    dtype: Any,
+    *,
+    chunks: Shape = (64, 64, 64),
+    multiscale: bool = False,
+) -> zarr.Array[Any]:
+    """A new Zarr v2 array of zeros on a grid; whatever was at the path is replaced.
+
+    multiscale: write an OME-NGFF 0.4 group with the one level `s0` and return that level's array;
+    otherwise a plain array with the attributes `voxel_size` and `translation` in nm.
+    """
+    size, offset = list(grid.voxel_size), list(grid.offset)
+    folder = path
+    if multiscale:
+        group = zarr.open_group(path, mode="w", zarr_format=2)
+        group.attrs["multiscales"] = [_multiscale(path.name, size, offset)]
+        folder = path / "s0"
+    array = zarr.create_array(
+        folder,
+        shape=grid.shape,
+        dtype=dtype,
+        chunks=tuple(map(min, chunks, grid.shape)),
+        compressors=[{"id": "zstd", "level": 3}],
+        fill_value=0,
+        zarr_format=2,
+        overwrite=True,
+        config={"write_empty_chunks": False},
+        chunk_key_encoding={"name": "v2", "separator": "/"},
+    )
+    array.attrs.update({"voxel_size": size, "translation": offset})
+    return array
+
+
+def _multiscale(name: str, size: list[float], offset: list[float]) -> dict[str, Any]:
+    steps = [{"type": "scale", "scale": size}, {"type": "translation", "translation": offset}]
+    return {
+        "version": "0.4",
+        "name": name,
+        "axes": [{"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx"],
+        "datasets": [{"path": "s0", "coordinateTransformations": steps}],
+    }
+
+
+def _text(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _inside(index: np.ndarray) -> slice:
+    """Where an ascending index vector is not -1; one stretch, since grids are boxes."""
+    found = np.flatnonzero(index >= 0)
+    return slice(int(found[0]), int(found[-1]) + 1)
+
+
+def _parts(index: np.ndarray, *, plane_voxels: int) -> Iterator[slice]:
+    """Stretches of an index vector over planes that read about SLAB_VOXELS source voxels each."""
+    inside = _inside(index)
+    span = int(index[inside][-1] - index[inside][0]) + 1
+    count = max(1, -(-span * plane_voxels // SLAB_VOXELS))
+    step = max(1, -(-(inside.stop - inside.start) // count))
+    for start in range(inside.start, inside.stop, step):
+        yield slice(start, min(start + step, inside.stop))
