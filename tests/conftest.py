@@ -1,17 +1,11 @@
-"""What all tests share: a state folder of their own, and the folder of real data."""
+"""What all tests share: the folder of real data, and a whole installation."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.installation import running
-
-# Before Django reads its settings: no test ever touches the installation's own state.
-os.environ["CRISTA_HOME"] = tempfile.mkdtemp(prefix="crista-test-")
-os.environ.pop("REDIS_URL", None)
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 
