@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.digest import file_digest, json_digest
-from evaluator.errors import SubmissionError
+from evaluator.errors import Explained, SubmissionError
 from evaluator.metadata import LARGEST_TEXT, bad_metadata
 
 LARGEST_RATIO = 1100  # deflate cannot do better than 1032 : 1
@@ -28,13 +28,11 @@ LOCAL_HEADER = 30  # bytes before the name
 REZIP = "Zip the folder again, or use `evaluator pack`."
 
 
-class ArchiveError(SubmissionError):
-    """The archive as a whole is refused.  code, remedy: as in `evaluator.submission.Problem`."""
+class ArchiveError(Explained, SubmissionError):
+    """The archive as a whole is refused."""
 
     def __init__(self, code: str, message: str, remedy: str = REZIP) -> None:
-        super().__init__(message)
-        self.code = code
-        self.remedy = remedy
+        super().__init__(code, message, remedy)
 
 
 class Archive:
@@ -168,14 +166,14 @@ def _check_sizes(infos: list[zipfile.ZipInfo], *, most_entries: int, most_bytes:
     if len(infos) > most_entries:
         raise ArchiveError(
             "bad_archive",
-            f"the zip has {len(infos)} entries; at most {most_entries} are accepted here.",
+            f"The zip has {len(infos)} entries; at most {most_entries} are accepted here.",
             "Use chunks of 64 voxels and leave out empty ones.",
         )
     declared = sum(info.file_size for info in infos)
     if declared > most_bytes:
         raise ArchiveError(
             "bad_archive",
-            f"the zip unfolds to {declared} bytes; at most {most_bytes} are accepted here.",
+            f"The zip unfolds to {declared} bytes; at most {most_bytes} are accepted here.",
             "Send only the arrays that are asked for.",
         )
 
@@ -185,26 +183,26 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
     shown = ascii(info.orig_filename)[:120]
     if info.flag_bits & 0x1:
         raise ArchiveError(
-            "bad_archive", f"the entry {shown} is encrypted.", "Zip it without a password."
+            "bad_archive", f"The entry {shown} is encrypted.", "Zip it without a password."
         )
     if info.compress_type not in METHODS:
         raise ArchiveError(
             "bad_archive",
-            f"the entry {shown} uses compression method {info.compress_type}.",
+            f"The entry {shown} uses compression method {info.compress_type}.",
             "Zip with Store or Deflate.",
         )
     if not _is_plain_name(info):
         raise ArchiveError(
             "bad_archive",
-            f"the entry {shown} is not a plain relative path such as crop1/mito/0.0.0.",
+            f"The entry {shown} is not a plain relative path such as crop1/mito/0.0.0.",
         )
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError("bad_archive", f"the entry {shown} is a link or a device, not a file.")
+        raise ArchiveError("bad_archive", f"The entry {shown} is a link or a device, not a file.")
     if info.file_size > LARGEST_RATIO * info.compress_size + 4096:
         raise ArchiveError(
             "bad_archive",
-            f"the entry {shown} claims to unfold {info.compress_size} bytes to {info.file_size}.",
+            f"The entry {shown} claims to unfold {info.compress_size} bytes to {info.file_size}.",
         )
 
 
@@ -226,7 +224,7 @@ def _by_name(infos: list[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:
     folders: set[str] = set()
     for info in infos:
         if info.filename in names:
-            raise ArchiveError("bad_archive", f"the entry {info.filename!a} is there twice.")
+            raise ArchiveError("bad_archive", f"The entry {info.filename!a} is there twice.")
         names[info.filename] = info
         parts = info.filename.removesuffix("/").split("/")
         folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
@@ -241,10 +239,10 @@ def _check_places(infos: list[zipfile.ZipInfo], *, end: int) -> None:
     position = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if position == 0 < info.header_offset:
-            raise ArchiveError("bad_archive", "there are bytes before the zip's first entry.")
+            raise ArchiveError("bad_archive", "There are bytes before the zip's first entry.")
         if info.header_offset < position:
-            raise ArchiveError("bad_archive", f"the entry {info.filename!a} overlaps another one.")
+            raise ArchiveError("bad_archive", f"The entry {info.filename!a} overlaps another one.")
         name = info.orig_filename.encode("utf-8", "replace")
         position = info.header_offset + LOCAL_HEADER + len(name) + info.compress_size
     if position > end:
-        raise ArchiveError("bad_archive", "the last entry reaches into the zip's directory.")
+        raise ArchiveError("bad_archive", "The last entry reaches into the zip's directory.")

@@ -10,6 +10,8 @@ Every message is a sentence for the person who can mend it: what was found where
 expected, what to do.
 """
 
+from __future__ import annotations
+
 
 class EvaluatorError(Exception):
     """Base of all errors that carry a sentence for the user."""
@@ -29,3 +31,18 @@ class Unreadable(EvaluatorError):
 
 class ServerError(EvaluatorError):
     """A Crista server refused a request or could not be reached."""
+
+
+class Explained(EvaluatorError):
+    """Mixed into an error that programs tell apart and that names the next step.
+
+    code: one of the codes of `evaluator.report.Problem`.  remedy: a sentence.
+    """
+
+    def __init__(self, code: str, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[Explained], tuple[str, str, str]]:
+        return type(self), (self.code, str(self), self.remedy)  # survives the way to a process

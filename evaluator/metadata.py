@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.errors import Unreadable
+from evaluator.errors import Explained, Unreadable
 from evaluator.geometry import Nanometres, Shape, VoxelGrid
 
 LARGEST_TEXT = 1 << 20
@@ -44,16 +44,8 @@ V3_CODECS = {
 }
 
 
-class Unfit(Unreadable):
-    """An array that cannot be scored, for a reason its metadata already shows.
-
-    code: one of the codes of `evaluator.submission.Problem`.  remedy: the next step, a sentence.
-    """
-
-    def __init__(self, code: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.remedy = remedy
+class Unfit(Explained, Unreadable):
+    """An array that cannot be scored, for a reason its metadata already shows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,8 @@ def read_truth(target: Target, folder: Path) -> np.ndarray:
             raise ManifestError(f"The truth {target.path} is {volume.dtype}; expected integer ids.")
         return volume.read()
     except Unreadable as error:
-        raise ManifestError(f"The truth of {target.path} cannot be read: {error}") from error
+        reason = error.__cause__ or error  # without the path, which is nobody's business but ours
+        raise ManifestError(f"The truth of {target.path} cannot be read: {reason}") from error
 
 
 def _scored(

@@ -330,7 +330,7 @@ def _no_targets(found: set[str], manifest: Manifest) -> ArchiveError:
     example = manifest.targets[0].path
     return ArchiveError(
         "no_targets",
-        f"the archive holds none of the {len(manifest.targets)} targets: found {came}; "
+        f"The archive holds none of the {len(manifest.targets)} targets: found {came}; "
         f"expected arrays such as {example}.",
         "Name the folders after crops and labels of the manifest.",
     )
