@@ -1,26 +1,23 @@
-"""How the API knows who asks, and how it says no: problem details with a code and a next step."""
+"""How the API knows who asks, and how it says no: problem details with a code and a next step.
+
+The framework loads this module while it loads its own views, so nothing here may import those.
+"""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
 
-from csp.constants import UNSAFE_INLINE
-from csp.decorators import csp_update
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils.decorators import method_decorator
 from django.utils.timezone import now, timedelta
 from django.views import defaults
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 from server.accounts.models import Scope, Token, User
 from server.errors import Refused
@@ -73,28 +70,6 @@ class SiteSession(SessionAuthentication):
     """The site's own log-in, with its protection against forged requests."""
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """What the API's documentation says of tokens."""
-
-    target_class = TokenAuthentication
-    name = "token"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """A bearer token."""
-        return {"type": "http", "scheme": "bearer"}
-
-
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """What the API's documentation says of the site's session."""
-
-    target_class = SiteSession
-    name = "session"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """The session's cookie."""
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
-
-
 class WithinScope(BasePermission):
     """Somebody asks, and the token (if it is one) may read, or may submit."""
 
@@ -129,24 +104,6 @@ class Pages(PageNumberPagination):
     max_page_size = 500
 
 
-class Schema(SpectacularAPIView):
-    """The OpenAPI description of everything under /api/."""
-
-    permission_classes = (OpenToRead,)
-
-
-@method_decorator(
-    # Swagger UI sets styles on its elements and draws its icons as data: images.
-    csp_update({"style-src": [UNSAFE_INLINE]}),
-    name="dispatch",
-)
-class Docs(SpectacularSwaggerSplitView):
-    """The same to read and to try."""
-
-    permission_classes = (OpenToRead,)
-    url_name = "api-schema"
-
-
 class _Unauthorised(exceptions.AuthenticationFailed):
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence, code)
@@ -162,7 +119,6 @@ def problem(status: int, code: str, sentence: str, **more: Any) -> dict[str, Any
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Any refusal as problem details; None for a mistake of ours, which must be seen."""
     if isinstance(error, Refused):
-        set_rollback()
         body = problem(error.status, error.code, error.sentence)
         return Response(body, status=error.status, content_type=PROBLEM)
     if isinstance(error, Http404):
@@ -171,7 +127,6 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.PermissionDenied()
     if not isinstance(error, exceptions.APIException):
         return None
-    set_rollback()
     headers = {}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge

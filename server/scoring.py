@@ -14,13 +14,14 @@ from typing import Any
 
 from evaluator import (
     PROTOCOLS,
-    ArrayDigest,
     EvaluatorError,
+    Kind,
     Manifest,
     ManifestError,
     Target,
     TargetScore,
     __version__,
+    array_digest,
     check_submission,
     get_protocol,
     json_digest,
@@ -35,8 +36,6 @@ __all__ = [
     "first_values", "items", "labels", "manifest_digest", "protocols", "score_item",
     "truth_digests", "truth_mistakes", "version",
 ]  # fmt: skip
-
-PLANES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +132,9 @@ def truth_mistakes(rules: Rules) -> list[str]:
 
 
 def truth_digests(rules: Rules) -> dict[str, str]:
-    """The digest of each target's truth array, read plane by plane."""
-    return {t.path: _array_digest(rules.truth / t.path) for t in _manifest(rules).targets}
+    """The digest of each target's truth array, one in memory at a time, as scoring has it."""
+    targets = _manifest(rules).targets
+    return {t.path: array_digest(open_volume(rules.truth / t.path).read()) for t in targets}
 
 
 def digest_of(digests: dict[str, str]) -> str:
@@ -172,20 +172,14 @@ def _truth_mistake(target: Target, truth: Path) -> str | None:
     if not folder.is_dir():
         return f"{target.path} has no truth: {folder} is missing. Put its array there."
     try:
-        shape = open_volume(folder).shape
+        volume = open_volume(folder)
     except EvaluatorError as error:
         return f"{target.path}: {error}"
-    if shape != target.grid.shape:
+    if volume.shape != target.grid.shape:
         return (
-            f"{target.path} has a truth of shape {shape}, and the manifest says "
+            f"{target.path} has a truth of shape {volume.shape}, and the manifest says "
             f"{target.grid.shape}. Mend the one that is wrong."
         )
+    if volume.dtype.kind == "f" and target.label.kind == Kind.INSTANCE:
+        return f"{target.path} has a truth of {volume.dtype}: object ids are whole numbers."
     return None
-
-
-def _array_digest(folder: Path) -> str:
-    volume = open_volume(folder)
-    digest = ArrayDigest(volume.shape, volume.dtype)
-    for slab in volume.slabs(PLANES):
-        digest.update(slab)
-    return digest.hexdigest()

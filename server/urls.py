@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from server import api, health
+from server import api_docs, health
 from server.accounts import api as accounts
 from server.challenges import api as challenges
 from server.leaderboard import api as leaderboard
@@ -14,8 +14,8 @@ api_patterns = [
     path("", include(challenges.urlpatterns)),
     path("", include(submissions.urlpatterns)),
     path("", include(leaderboard.urlpatterns)),
-    path("schema/", api.Schema.as_view(), name="api-schema"),
-    path("docs/", api.Docs.as_view(), name="api-docs"),
+    path("schema/", api_docs.Schema.as_view(), name="api-schema"),
+    path("docs/", api_docs.Docs.as_view(), name="api-docs"),
 ]
 
 urlpatterns = [

@@ -20,7 +20,7 @@ class NewUser(BaseUserCreationForm):
         fields = ("email", "name")
 
 
-class ReadOnly(admin.ModelAdmin[Any]):
+class ReadOnly(admin.ModelAdmin):
     """Rows that only the system writes."""
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
@@ -36,7 +36,7 @@ class ReadOnly(admin.ModelAdmin[Any]):
         return False
 
 
-class Members(admin.TabularInline[Membership, Team]):
+class Members(admin.TabularInline):
     """Who is in a team."""
 
     model = Membership
@@ -48,7 +48,7 @@ class Members(admin.TabularInline[Membership, Team]):
 class People(UserAdmin):
     """People, found by e-mail or name."""
 
-    form = UserChangeForm[User]
+    form = UserChangeForm
     add_form = NewUser
     ordering = ("email",)
     list_display = ("email", "name", "is_staff", "is_active", "date_joined")
@@ -65,7 +65,7 @@ class People(UserAdmin):
 
 
 @admin.register(Team)
-class Teams(admin.ModelAdmin[Team]):
+class Teams(admin.ModelAdmin):
     """Teams with their members."""
 
     list_display = ("name", "slug", "baseline", "created")

@@ -13,7 +13,7 @@ from server.accounts.models import AuditEvent
 from server.challenges.models import Challenge, Phase, TruthVersion
 
 
-class Phases(admin.TabularInline[Phase, Challenge]):
+class Phases(admin.TabularInline):
     """The phases of a challenge; they are edited on their own page."""
 
     model = Phase
@@ -28,7 +28,7 @@ class Phases(admin.TabularInline[Phase, Challenge]):
 
 
 @admin.register(Challenge)
-class Challenges(admin.ModelAdmin[Challenge]):
+class Challenges(admin.ModelAdmin):
     """Texts of a challenge."""
 
     list_display = ("title", "slug", "protocol", "created")
@@ -41,7 +41,7 @@ class Challenges(admin.ModelAdmin[Challenge]):
 
 
 @admin.register(Phase)
-class PhasePage(admin.ModelAdmin[Phase]):
+class PhasePage(admin.ModelAdmin):
     """Dates, limits and visibility of a phase; each change is in the audit."""
 
     list_display = ("title", "challenge", "opens", "closes", "visibility", "per_day")

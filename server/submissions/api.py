@@ -227,7 +227,11 @@ class Submissions(GenericAPIView[Submission]):
             return Submission.objects.none()
         return Submission.objects.of(self.request.user).with_progress()
 
-    @extend_schema(parameters=[OpenApiParameter("challenge", str), OpenApiParameter("phase", str)])
+    @extend_schema(
+        operation_id="submissions_list",
+        parameters=[OpenApiParameter("challenge", str), OpenApiParameter("phase", str)],
+        responses=SubmissionSerializer(many=True),
+    )
     def get(self, request: Request) -> Response:
         """All, or those of one challenge, or of one phase of it."""
         rows = self.get_queryset()

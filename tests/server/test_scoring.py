@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import pytest
+import zarr
+
+from server import scoring
+
+
+@pytest.fixture
+def rules(bundle_folder) -> scoring.Rules:
+    return scoring.Rules(
+        (bundle_folder / "manifest.csv").read_text(), (bundle_folder / "labels.toml").read_text(),
+        "crista-1", bundle_folder / "truth.zarr",
+    )  # fmt: skip
+
+
+def test_items_come_smallest_first_and_then_by_name(rules):
+    items = scoring.items(rules)
+    assert len(items) == 6
+    assert items == sorted(items, key=lambda item: (item.voxels, item.target))
+    assert {item.label for item in items} == {"membrane", "mito", "nucleus"}
+    assert all(item.target == f"{item.crop}/{item.label}" for item in items)
+    assert {item.voxels for item in items} == {16 * 32 * 32}
+
+
+def test_a_good_archive_is_accepted_and_a_bad_one_named(rules, packed, tmp_path):
+    assert scoring.check(packed, rules)[0] is True
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(b"PK no")
+    accepted, report = scoring.check(bad, rules)
+    assert not accepted
+    assert report["problems"][0]["code"] == "not_a_zip"
+
+
+def test_scores_pass_through_json_without_losing_a_bit(rules, packed):
+    scores = [scoring.score_item(item.target, packed, rules) for item in scoring.items(rules)]
+    again = json.loads(json.dumps(scores))
+    one = scoring.combine(scores, rules, submission="0" * 64)
+    assert scoring.combine(reversed(again), rules, submission="0" * 64) == one
+    assert set(json.loads(one)) == {
+        "schema", "protocol", "evaluator", "manifest", "truth", "submission", "overall",
+        "instance", "semantic", "labels", "targets",
+    }  # fmt: skip
+
+
+def test_first_values_know_only_the_labels_that_have_one(rules, packed):
+    item = next(item for item in scoring.items(rules) if item.label == "mito")
+    score = scoring.score_item(item.target, packed, rules)
+    assert scoring.first_values({}, rules) == {}
+    values = scoring.first_values({item.target: score}, rules)
+    assert list(values) == ["mito"]
+    assert 0 < values["mito"]["score"] <= 1
+
+
+def test_the_truths_digest_is_the_one_that_results_carry(rules, packed):
+    scores = [scoring.score_item(item.target, packed, rules) for item in scoring.items(rules)]
+    result = json.loads(scoring.combine(scores, rules, submission="0" * 64))
+    assert result["truth"] == scoring.digest_of(scoring.truth_digests(rules))
+
+
+def test_a_truth_in_order_has_no_mistakes(rules):
+    assert scoring.truth_mistakes(rules) == []
+
+
+def test_a_truth_that_cannot_be_read_is_a_sentence(rules, tmp_path):
+    first = scoring.items(rules)[0].target
+    (tmp_path / first).mkdir(parents=True)
+    elsewhere = scoring.Rules(rules.manifest_csv, rules.labels_toml, rules.protocol, tmp_path)
+    mistakes = scoring.truth_mistakes(elsewhere)
+    assert len(mistakes) == 6
+    assert sum("has no truth" in mistake for mistake in mistakes) == 5
+
+
+def test_the_digest_does_not_depend_on_how_the_truth_is_chunked(rules, tmp_path):
+    item = scoring.items(rules)[0]
+    source = zarr.open_array(str(rules.truth / item.target), mode="r")
+    for target in scoring.items(rules):
+        array = zarr.open_array(str(rules.truth / target.target), mode="r")
+        zarr.create_array(
+            str(tmp_path / target.target), data=np.asarray(array[:]), chunks=(7, 8, 9)
+        )
+    assert source.chunks != (7, 8, 9)
+    other = scoring.Rules(rules.manifest_csv, rules.labels_toml, rules.protocol, tmp_path)
+    assert scoring.truth_digests(other) == scoring.truth_digests(rules)
+
+
+def test_a_challenge_may_choose_among_known_protocols():
+    assert "crista-1" in scoring.protocols()
+
+
+def test_a_broken_manifest_is_an_error_with_its_line(rules):
+    broken = scoring.Rules("crop_name\n", rules.labels_toml, "crista-1", rules.truth)
+    with pytest.raises(scoring.ManifestError, match="first line must name the columns"):
+        scoring.items(broken)
