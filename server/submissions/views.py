@@ -30,8 +30,9 @@ HEAVY = ("result", "labels", "timings")
 def submissions(request: SignedIn) -> HttpResponse:
     """Those of the asker's teams, newest first; all of them for an organiser."""
     light = Prefetch("evaluations", Evaluation.objects.defer(*HEAVY))
-    rows = Submission.objects.of(request.user).with_progress().prefetch_related(light)
-    page = Paginator(rows.order_by("-created"), PER_PAGE).get_page(request.GET.get("page"))
+    rows = Submission.objects.of(request.user).with_progress().prefetch_related(None)
+    rows = rows.prefetch_related(light).order_by("-created")
+    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
     shown = [(row, _overall(row, request.user)) for row in page]
     return render(request, "submissions/submissions.html", {"page": page, "rows": shown})
 
