@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from baselines.config import AugmentConfig
@@ -23,10 +25,9 @@ def turn_and_flip(
 
 def relight(raw: np.ndarray, config: AugmentConfig, random: np.random.Generator) -> np.ndarray:
     """Other contrast, brightness, gamma and more noise.  raw: float32, mean 0, deviation 1."""
-    gain, bias, gamma = random.normal(0, 1, 3)
+    gain, bias, gamma, noise = random.normal(0, 1, 4).tolist()  # NumPy scalars would make float64
     # Gamma bends the grey scale around -2 .. 2, where nearly all values lie.
     level = np.clip((raw + 2.5) / 5, 1e-3, None)
-    raw = level ** float(np.exp(config.gamma * gamma)) * 5 - 2.5
-    raw = raw * float(np.exp(config.gain * gain)) + config.bias * bias
-    strength = config.noise * abs(random.normal())
-    return raw + strength * random.standard_normal(raw.shape, np.float32)
+    raw = level ** math.exp(config.gamma * gamma) * 5 - 2.5
+    raw = raw * math.exp(config.gain * gain) + config.bias * bias
+    return raw + config.noise * abs(noise) * random.standard_normal(raw.shape, np.float32)

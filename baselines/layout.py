@@ -93,9 +93,14 @@ class DataFolder:
         for folder in {self.root, table.parent}:
             (folder / "labels.toml").write_text(format_labels(labels), "utf-8")
 
+    def known_labels(self) -> dict[str, Label]:
+        """Labels defined so far, by name."""
+        definitions = self.root / "labels.toml"
+        return parse_labels(definitions.read_text("utf-8")) if definitions.is_file() else {}
+
     def _merged_labels(self, new: Iterable[Label]) -> list[Label]:
         definitions = self.root / "labels.toml"
-        old = parse_labels(definitions.read_text("utf-8")) if definitions.is_file() else {}
+        old = self.known_labels()
         merged = dict(old)
         for label in new:
             if old.get(label.name, label) != label:

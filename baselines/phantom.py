@@ -68,10 +68,11 @@ class PhantomPlan:
         splits = [Split.TRAIN] * self.train + [Split.HIDDEN] * self.hidden
         pitch = self.shape[0] * self.voxel_size[0] + _APART
         for n, split in enumerate(splits):
+            number = n + 1 if split is Split.TRAIN else n + 1 - self.train
             # Whole voxels, or offsets would carry rounding noise into the manifest.
             start = round(n * pitch / self.voxel_size[0]) * self.voxel_size[0]
             grid = VoxelGrid(self.shape, self.voxel_size, (float(start), 0.0, 0.0))
-            yield split, Crop(f"phantom-{split}-{n + 1}", DATASET), grid
+            yield split, Crop(f"phantom-{split}-{number}", DATASET), grid
 
 
 def write_phantom(out: Path, plan: PhantomPlan, *, progress: Progress = print) -> None:

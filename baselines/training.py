@@ -45,16 +45,19 @@ def choose_device(name: str) -> torch.device:
             "--device cuda: this machine has no usable CUDA device; take --device cpu."
         )
     chosen = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
-    if chosen == "cpu":
+    if chosen == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     return torch.device(chosen)
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
     """Whether to compute in bfloat16: always on request, by itself only where it is fast."""
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return precision == "bf16"
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # Processors without the instruction emulate it, which is slower than float32.
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def train(
@@ -72,7 +75,8 @@ def train(
     model = build_model(config.model, labels=len(labels), voxel_size=voxel_size)
     model.check_patch(config.training.patch)
     run.begin(config)
-    trainer = Trainer(config, run, model.to(device), device, progress)
+    model = model.to(device, memory_format=model.memory_format)
+    trainer = Trainer(config, run, model, device, progress)
     trainer.restore()
     try:
         trainer.loop(Patches(crops, labels, config), crops)

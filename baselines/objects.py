@@ -1,0 +1,42 @@
+"""Probabilities to masks and objects."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+
+
+def mask_of(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """1 where a stored probability (uint8, 255 is 1.0) is above the threshold, else 0."""
+    return (probability > round(threshold * 255)).astype(np.uint8)
+
+
+def components(
+    mask: np.ndarray, *, smallest: int, planar: bool = False, offset: int = 0
+) -> np.ndarray:
+    """Connected components of a mask (Z, Y, X), numbered from offset + 1, uint32.
+
+    Neighbours share a face, so objects that touch at an edge only stay apart.  Components below
+    `smallest` voxels become 0.  planar: neighbours lie in the same plane only.
+    """
+    if planar:
+        return _planar(mask, smallest=smallest)
+    found = cc3d.connected_components(np.ascontiguousarray(mask > 0), connectivity=6)
+    return _without_small(found, smallest, offset)
+
+
+def _planar(mask: np.ndarray, *, smallest: int) -> np.ndarray:
+    out = np.zeros(mask.shape, np.uint32)
+    count = 0
+    for z, plane in enumerate(mask):
+        out[z] = components(plane[None], smallest=smallest, offset=count)[0]
+        count = max(count, int(out[z].max()))
+    return out
+
+
+def _without_small(found: np.ndarray, smallest: int, offset: int) -> np.ndarray:
+    sizes = np.bincount(found.ravel())
+    keep = sizes >= max(smallest, 1)
+    keep[0] = False
+    number = np.where(keep, np.cumsum(keep) + offset, 0).astype(np.uint32)
+    return number[found]

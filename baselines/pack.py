@@ -1,0 +1,33 @@
+"""Predictions into a submission, through the format's owner, and checked as the server will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from baselines.layout import DataError
+from evaluator.manifest import Manifest
+from evaluator.submission import Report, SubmissionWriter, check_submission
+from evaluator.volume import open_volume
+
+
+def pack(predictions: Path, manifest: Manifest, out: Path) -> Report:
+    """Write the submission and return the report of its own check.
+
+    Targets without a prediction are left out; the report names them.  Arrays on another grid are
+    read at the nearest voxels.  Raises DataError if there is no prediction at all.
+    """
+    found = {
+        target.path: folder
+        for target in manifest.targets
+        if (folder := predictions / target.path).is_dir()
+    }
+    if not found:
+        raise DataError(
+            f"{predictions} has no prediction for any target of the manifest; "
+            f"expected folders such as {manifest.targets[0].path}."
+        )
+    with SubmissionWriter(out, manifest) as writer:
+        for path, folder in found.items():
+            target = manifest.by_path[path]
+            writer.write(target, open_volume(folder).read_on(target.grid))
+    return check_submission(out, manifest)
