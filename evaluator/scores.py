@@ -173,7 +173,8 @@ def pool(
         for name, label in manifest.labels.items()
     }
     instance, semantic = (
-        _mean([row["score"] for row in labels.values() if row["kind"] == kind]) for kind in Kind
+        _mean([row["score"] for row in labels.values() if row["kind"] == kind])
+        for kind in (Kind.INSTANCE, Kind.SEMANTIC)
     )
     present = [score for score in (instance, semantic) if score is not None]
     return Result(

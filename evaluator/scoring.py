@@ -144,7 +144,7 @@ def _whole_numbers(pred: np.ndarray) -> np.ndarray:
     """Ids that were stored as floats.  Raises Unreadable if they are no whole numbers."""
     whole = np.zeros(pred.shape, np.int64)
     for source, out in zip(_slabs(pred), _slabs(whole), strict=True):
-        if not (np.isfinite(source).all() and (abs(source) < 2.0**63).all()):
+        if not (abs(source.astype(np.float64)) < 2.0**63).all():  # false for NaN, too
             raise Unreadable("it holds values that are not finite; expected whole object ids.")
         out[...] = source
         if (out != source).any():
