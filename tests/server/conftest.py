@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from django.conf import settings
 from django.core.cache import cache
 from redis import Redis
 from redis.exceptions import RedisError
@@ -55,8 +54,13 @@ def wait_for(address: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_slate():
-    """Throttles count anew in each test; no bytes of an earlier test lie about."""
+def clean_slate(settings):
+    """Throttles count anew in each test; no bytes of an earlier test lie about.
+
+    Passwords are hashed fast: a slow hash, which is what protects people, would take most of the
+    time of all tests.
+    """
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     cache.clear()
     for file in Path(settings.UPLOAD_DIR).glob("*"):
         file.unlink()
