@@ -31,8 +31,8 @@ def section(seed: int, index: int, extent: tuple[float, float]) -> Section:
     random = np.random.default_rng([seed, 77, index + 2**20])
     jump = 3.0 if random.random() < 0.04 else 1.0
     accident = ""
-    if (draw := random.random()) < 0.03:
-        accident = ("missing", "dark", "dark", "scratch", "scratch", "fold")[int(draw / 0.03 * 6)]
+    if (draw := random.random()) < 0.02:
+        accident = ("missing", "dark", "dark", "scratch", "scratch", "fold")[int(draw / 0.02 * 6)]
     angle = random.uniform(0, np.pi)
     across = (float(np.sin(angle)), float(np.cos(angle)))
     middle = sum(a * e * random.uniform(0.2, 0.8) for a, e in zip(across, extent, strict=True))
@@ -63,7 +63,7 @@ def develop(
     image += _LINE * random.standard_normal((*image.shape[:2], 1), np.float32)
     for plane, spoiled in zip(image, sections, strict=True):
         if spoiled.accident == "missing":
-            plane[:] = 0.0
+            plane[:] = -1.0  # black, below the darkest stain
     return np.clip(np.round(image * 215 + 12), 0, 255).astype(np.uint8)
 
 
