@@ -5,12 +5,13 @@ The framework loads this module while it loads its own views, so nothing here ma
 
 from __future__ import annotations
 
+from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils.timezone import now, timedelta
+from django.utils.timezone import now
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -94,6 +95,11 @@ class OpenToRead(WithinScope):
         if request.method in SAFE_METHODS and not isinstance(request.auth, Token):
             return True
         return super().has_permission(request, view)
+
+
+def asker(request: Request) -> User:
+    """Who asks.  Only for views whose permissions have made sure that it is a person."""
+    return cast(User, request.user)
 
 
 class Pages(PageNumberPagination):

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Callback, Queue, SimpleWorker, Worker
 from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
 
 CHECK, SCORE = "check", "score"
 QUEUES = (CHECK, SCORE)  # in order of urgency: a check takes seconds and somebody waits for it
@@ -106,7 +107,7 @@ class ForkingWorker(Worker):
 
 def make_worker(
     queues: tuple[str, ...] = QUEUES, *, name: str | None = None, fork: bool = True
-) -> Worker:
+) -> BaseWorker:
     """A worker for the named queues, the first one first; start it with `.work()`.
 
     fork=False runs jobs in this very process.  A worker that dies is noticed by the others within

@@ -1,7 +1,7 @@
 """Which address leads where."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from server import api_docs, health
 from server.accounts import api as accounts
@@ -9,7 +9,7 @@ from server.challenges import api as challenges
 from server.leaderboard import api as leaderboard
 from server.submissions import api as submissions
 
-api_patterns = [
+api_patterns: list[URLPattern | URLResolver] = [
     path("", include(accounts.urlpatterns)),
     path("", include(challenges.urlpatterns)),
     path("", include(submissions.urlpatterns)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
@@ -55,13 +55,11 @@ class People(UserAdmin):
     list_filter = ("is_staff", "is_active")
     search_fields = ("email", "name")
     filter_horizontal = ()
-    fieldsets: ClassVar[Any] = (
+    fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
         ("Rights", {"fields": ("is_active", "is_staff", "is_superuser")}),
     )
-    add_fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("email", "name", "password1", "password2")}),
-    )
+    add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
 
 
 @admin.register(Team)

@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 from server.accounts import teams
 from server.accounts.models import Scope, Team, Token, User
+from server.api import asker
 from server.errors import Refused
 
 
@@ -55,7 +56,7 @@ class TokenRequest(serializers.Serializer[Any]):
 class TokenSerializer(serializers.ModelSerializer[Token]):
     """A token; `token` is its text, shown this once."""
 
-    token = serializers.CharField(read_only=True)
+    token = serializers.CharField(read_only=True, default="")
 
     class Meta:
         model = Token
@@ -68,7 +69,7 @@ class Me(APIView):
     @extend_schema(responses=MeSerializer)
     def get(self, request: Request) -> Response:
         """E-mail, name, teams."""
-        return Response(MeSerializer(request.user).data)
+        return Response(MeSerializer(asker(request)).data)
 
 
 class Teams(APIView):
@@ -79,7 +80,7 @@ class Teams(APIView):
         """Begin a team; whoever asks becomes its owner."""
         asked = TeamSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        team = teams.create_team(request.user, name=asked.validated_data["name"])
+        team = teams.create_team(asker(request), name=asked.validated_data["name"])
         return Response(TeamSerializer(team).data, status=status.HTTP_201_CREATED)
 
 
@@ -106,8 +107,8 @@ class Tokens(APIView):
             )
         scopes = (Scope.READ, Scope.SUBMIT)
         token, text = Token.issue(user, name=wish["name"], scopes=scopes, now=now())
-        token.token = text
-        return Response(TokenSerializer(token).data, status=status.HTTP_201_CREATED)
+        answer = TokenSerializer(token).data | {"token": text}
+        return Response(answer, status=status.HTTP_201_CREATED)
 
 
 urlpatterns = [

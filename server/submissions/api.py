@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 
 from server.accounts.models import Team
 from server.accounts.teams import team_of
+from server.api import asker
 from server.challenges.models import Phase
 from server.errors import Refused
 from server.submissions import evaluation, intake, uploads
@@ -75,7 +76,7 @@ class Uploads(ListAPIView[Upload]):
         if getattr(self, "swagger_fake_view", False):
             return Upload.objects.none()
         rows = Upload.objects.exclude(status=Upload.Status.EXPIRED)
-        return rows.filter(team__in=Team.objects.of(self.request.user), submission=None)
+        return rows.filter(team__in=Team.objects.of(asker(self.request)), submission=None)
 
     @extend_schema(request=UploadRequest, responses={201: UploadSerializer})
     def post(self, request: Request) -> Response:
@@ -83,9 +84,9 @@ class Uploads(ListAPIView[Upload]):
         asked = UploadRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         wish = asked.validated_data
-        team = team_of(request.user, wish["team"])
+        team = team_of(asker(request), wish["team"])
         upload = uploads.begin(
-            team=team, user=request.user, phase=_phase(wish["challenge"], wish["phase"]),
+            team=team, user=asker(request), phase=_phase(wish["challenge"], wish["phase"]),
             filename=wish["filename"], size=wish["size"], sha256=wish["sha256"], at=now(),
         )  # fmt: skip
         return Response(UploadSerializer(upload).data, status=status.HTTP_201_CREATED)
@@ -127,7 +128,7 @@ class OneUpload(APIView):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, key: str) -> Response:
         """Discard it and its bytes."""
-        uploads.discard(_own_upload(request, key), by=request.user)
+        uploads.discard(_own_upload(request, key), by=asker(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -153,7 +154,7 @@ class SubmissionRequest(serializers.Serializer[Any]):
 class LabelProgress(serializers.Serializer[Any]):
     """How far one label is, and its score as far as it is known."""
 
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of every field, too
     kind = serializers.CharField()
     done = serializers.IntegerField()
     total = serializers.IntegerField()
@@ -167,8 +168,10 @@ class SubmissionSerializer(serializers.ModelSerializer[Submission]):
     phase = serializers.CharField(source="phase.slug")
     team = serializers.CharField(source="team.slug")
     next_step = serializers.CharField()
-    done = serializers.SerializerMethodField()
-    total = serializers.SerializerMethodField()
+    done = serializers.IntegerField(source="items_done", help_text="Targets scored.")
+    total = serializers.IntegerField(
+        source="items_total", help_text="Targets to score; 0 before it was accepted."
+    )
     overall = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
 
@@ -180,14 +183,6 @@ class SubmissionSerializer(serializers.ModelSerializer[Submission]):
             *("overall", "url"),
         )
 
-    def get_done(self, submission: Submission) -> int:
-        """Targets scored."""
-        return submission.items_done  # type: ignore[attr-defined]
-
-    def get_total(self, submission: Submission) -> int:
-        """Targets to score; 0 before it was accepted."""
-        return submission.items_total  # type: ignore[attr-defined]
-
     def get_overall(self, submission: Submission) -> float | None:
         """The overall score, when there is one and the viewer may see it."""
         scored = submission.evaluation
@@ -196,7 +191,7 @@ class SubmissionSerializer(serializers.ModelSerializer[Submission]):
 
     def get_url(self, submission: Submission) -> str:
         """Its page."""
-        return self.context["request"].build_absolute_uri(submission.get_absolute_url())
+        return str(self.context["request"].build_absolute_uri(submission.get_absolute_url()))
 
 
 class SubmissionDetail(SubmissionSerializer):
@@ -204,7 +199,8 @@ class SubmissionDetail(SubmissionSerializer):
 
     labels = serializers.SerializerMethodField()
 
-    class Meta(SubmissionSerializer.Meta):
+    class Meta:
+        model = Submission
         fields = (*SubmissionSerializer.Meta.fields, "report", "labels")
 
     @extend_schema(responses=LabelProgress(many=True))
@@ -249,7 +245,7 @@ class Submissions(GenericAPIView[Submission]):
         asked.is_valid(raise_exception=True)
         wish = asked.validated_data
         submission = intake.submit(
-            upload=_own_upload(request, wish["upload"]), user=request.user, at=now(),
+            upload=_own_upload(request, wish["upload"]), user=asker(request), at=now(),
             method=wish["method"], description=wish["description"],
         )  # fmt: skip
         return Response(_detail(request, submission.pk), status=status.HTTP_201_CREATED)
@@ -270,7 +266,7 @@ class CancelSubmission(APIView):
     @extend_schema(request=None, responses=SubmissionDetail)
     def post(self, request: Request, key: int) -> Response:
         """Stop it.  Quota comes back unless scoring has begun."""
-        intake.cancel(_own_submission(request, key), by=request.user)
+        intake.cancel(_own_submission(request, key), by=asker(request))
         return Response(_detail(request, key))
 
 
@@ -302,7 +298,7 @@ def _phase(challenge: str, phase: str) -> Phase:
 
 def _own_upload(request: Request, key: Any) -> Upload:
     """An upload of one of the asker's teams; whatever else looks as if it did not exist."""
-    rows = Upload.objects.filter(team__in=Team.objects.of(request.user))
+    rows = Upload.objects.filter(team__in=Team.objects.of(asker(request)))
     return get_object_or_404(rows.select_related("phase"), pk=key)
 
 

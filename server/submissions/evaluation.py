@@ -101,7 +101,7 @@ def finish_if_complete(evaluation: Evaluation) -> bool:
     if evaluation.status != Status.SCORING or any(i.status != ItemStatus.SCORED for i in items):
         return False
     digest = evaluation.submission.upload.sha256
-    text = scoring.combine([i.score for i in items], rules(evaluation), submission=digest)
+    text = scoring.combine([i.score or {} for i in items], rules(evaluation), submission=digest)
     result = json.loads(text)
     with transaction.atomic():
         won = evaluation.advance(
@@ -170,7 +170,7 @@ def progress(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Per label {"label", "kind", "done", "total", "score"}: a first value, then the final one."""
     items = list(evaluation.items.all())
     done = [i for i in items if i.status == ItemStatus.SCORED]
-    scored = {i.target: i.score for i in done}
+    scored = {i.target: i.score for i in done if i.score}
     scores = evaluation.labels or scoring.first_values(scored, rules(evaluation))
     return [
         {

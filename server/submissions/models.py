@@ -53,7 +53,7 @@ class Staged(models.Model):
             won = bool(rows.update(**fields))
             if won:
                 AuditEvent.objects.create(
-                    actor=by, kind=self._meta.model_name, key=str(self.pk),
+                    actor=by, kind=str(self._meta.model_name), key=str(self.pk),
                     before=before, after=to, note=note,
                 )  # fmt: skip
         self.refresh_from_db()

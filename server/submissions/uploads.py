@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
@@ -180,7 +181,7 @@ def _unsubmitted(team: Team, phase: Phase) -> list[Upload]:
 
 
 @contextmanager
-def _held(upload: Upload) -> Iterator[BinaryIO]:
+def _held(upload: Upload) -> Iterator[BufferedRandom]:
     """The upload's file, opened for reading and appending by one request at a time.
 
     The row is read again once the file is held: another request may have finished or discarded it.
@@ -201,7 +202,7 @@ def _held(upload: Upload) -> Iterator[BinaryIO]:
         yield file
 
 
-def _copy(stream: Stream, file: BinaryIO, *, length: int) -> int:
+def _copy(stream: Stream, file: BufferedRandom, *, length: int) -> int:
     """Append what the stream gives, at most `length` bytes; the file's new size."""
     left = length
     try:

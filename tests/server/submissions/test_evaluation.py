@@ -1,5 +1,8 @@
 import json
+import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -221,3 +224,19 @@ def hold(item: ItemScore, *, until) -> None:
     Evaluation.objects.filter(pk=item.evaluation_id).update(status="scoring")
     Submission.objects.update(status="scoring")
     ItemScore.objects.filter(pk=item.pk).update(status="scoring", attempts=1, lease=until)
+
+
+def test_a_forking_worker_of_its_own_scores_what_this_process_submitted(
+    phase, people, queue_up, queue_server, settings, packed
+):
+    submission = entered(phase, people.ada, packed.read_bytes())
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "server.settings", "REDIS_URL": queue_server,
+        "DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}",
+    }  # fmt: skip
+    root = Path(__file__).resolve().parents[3]
+    worker = [sys.executable, "-m", "django", "worker", "--burst"]
+    subprocess.run(worker, cwd=root, env=environment, check=True, timeout=120)
+    submission.refresh_from_db()
+    assert submission.status == "scored"
+    assert set(submission.evaluation.items.values_list("attempts", flat=True)) == {1}

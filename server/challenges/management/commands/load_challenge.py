@@ -30,7 +30,7 @@ class Command(BaseCommand):
         except BundleError as error:
             raise CommandError(f"Nothing was loaded.\n{error}") from error
         challenge = load(bundle, in_place=options["in_place"], reread=options["reread"])
-        truth = challenge.truths.first()
+        truth = challenge.truths.latest("number")
         phases = ", ".join(phase.slug for phase in challenge.phases.all())
         if options["verbosity"]:
             self.stdout.write(
