@@ -95,7 +95,9 @@ def _cell(value: Any) -> Any:
 
 
 urlpatterns = [
-    path("challenges/<slug:slug>/phases/<slug:phase>/board/", BoardJson.as_view(), name="api-board"),
+    path(
+        "challenges/<slug:slug>/phases/<slug:phase>/board/", BoardJson.as_view(), name="api-board"
+    ),
     path(
         "challenges/<slug:slug>/phases/<slug:phase>/board.csv",
         BoardCsv.as_view(),

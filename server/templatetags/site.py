@@ -102,4 +102,4 @@ def render_markdown(text: str) -> SafeString:
     html = markdown.markdown(
         text, extensions=extensions, extension_configs={"toc": {"baselevel": 2}}
     )
-    return mark_safe(nh3.clean(html, url_schemes={"http", "https", "mailto"}))  # noqa: S308
+    return mark_safe(nh3.clean(html, url_schemes={"http", "https", "mailto"}))

@@ -38,7 +38,8 @@ def test_the_board_as_csv_has_the_same_rows(phase):
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert answer["Content-Disposition"] == 'attachment; filename="board-demo-test.csv"'
     (row,) = table(answer)
-    assert (row["rank"], row["team"], row["score"], row["baseline"]) == ("1", "Ada", "0.75", "False")
+    assert [row[name] for name in ("rank", "team", "score")] == ["1", "Ada", "0.75"]
+    assert row["baseline"] == "False"
 
 
 def test_the_board_of_a_label_has_its_score(phase):
