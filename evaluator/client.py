@@ -104,14 +104,23 @@ class Client:
         table = self.call("GET", f"{base}/manifest.csv").text
         return parse_manifest(table, self.call("GET", f"{base}/labels.toml").text)
 
-    def open_phase(self, challenge: str) -> str:
-        """The one phase of a challenge that is open now.  ServerError: none, or several."""
+    def phase(self, challenge: str, wanted: str) -> str:
+        """The wanted phase of a challenge; the one that is open if none is named.
+
+        ServerError lists what there is: no such challenge, no such phase, or several open ones.
+        """
+        known = [row["slug"] for row in self._rows("challenges/")]
+        if challenge not in known:
+            listed = ", ".join(known) or "none"
+            raise ServerError(f"{self.server} has no challenge {challenge!r}. It has: {listed}.")
         phases = self.call("GET", f"challenges/{challenge}/").json()["phases"]
-        slugs = [phase["slug"] for phase in phases if phase["open"]]
-        if len(slugs) != 1:
-            listed = ", ".join(slugs) or "none"
-            raise ServerError(f"Open phases of {challenge}: {listed}. Name one with --phase.")
-        return str(slugs[0])
+        chosen = [
+            row["slug"] for row in phases if (row["slug"] == wanted if wanted else row["open"])
+        ]
+        if len(chosen) != 1:
+            listed = ", ".join(f"{p['slug']} ({'open' if p['open'] else 'closed'})" for p in phases)
+            raise ServerError(f"{challenge} has these phases: {listed}. Name one with --phase.")
+        return str(chosen[0])
 
     def upload(self, path: Path, *, about: dict[str, str], sent: Sent) -> str:
         """Send a file in parts and have its digest verified; the id of the finished upload.
@@ -139,6 +148,20 @@ class Client:
     def submission(self, number: str) -> dict[str, Any]:
         """How a submission stands."""
         return dict(self.call("GET", f"submissions/{number}/").json())
+
+    def submissions(self) -> list[dict[str, Any]]:
+        """All submissions of one's teams, newest first."""
+        return self._rows("submissions/")
+
+    def _rows(self, path: str) -> list[dict[str, Any]]:
+        """All rows of a list, page after page."""
+        rows, page = [], self.call("GET", path).json()
+        while isinstance(page, dict):
+            rows += page["results"]
+            if not page["next"]:
+                return rows
+            page = self.call("GET", page["next"]).json()
+        return list(page)
 
     def _send(self, path: Path, url: str, *, part: int, sent: Sent) -> None:
         size, offset, failures = path.stat().st_size, 0, 0
@@ -211,7 +234,7 @@ def submit(
 ) -> None:
     """Check a submission, upload it and have it scored."""
     with _client() as client:
-        phase = phase or client.open_phase(challenge)
+        phase = client.phase(challenge, phase)
         _check_first(submission, client.manifest(challenge, phase))
         about = {"challenge": challenge, "phase": phase} | ({"team": team} if team else {})
         with Progress(
@@ -238,9 +261,8 @@ def status(
         elif number:
             _print_submission(client.submission(number))
         else:
-            rows = client.call("GET", "submissions/").json()
             columns = ("id", "challenge", "phase", "team", "method", "status", "overall")
-            _print_table(columns, rows["results"] if isinstance(rows, dict) else rows)
+            _print_table(columns, client.submissions())
 
 
 def board(
@@ -250,11 +272,12 @@ def board(
 ) -> None:
     """Show the leaderboard."""
     with _client() as client:
-        phase = phase or client.open_phase(challenge)
+        phase = client.phase(challenge, phase)
         query = {"label": label} if label else {}
         page = client.call("GET", f"challenges/{challenge}/phases/{phase}/board/", params=query)
         columns = ("rank", "team", "method", "score", "instance", "semantic", "submitted")
-        _print_table(columns, page.json()["rows"])
+        rows = [{**row, "submitted": row["submitted"][:10]} for row in page.json()["rows"]]
+        _print_table(columns, rows)
 
 
 def _client() -> Client:

@@ -73,7 +73,7 @@ def running(home: Path) -> Iterator[Installation]:
         )  # fmt: skip
     address = f"http://localhost:{port}"
     try:
-        wait_for(lambda: answers(f"{address}/readyz"), seconds=60, log=home / "up.log")
+        wait_for(lambda: answers(f"{address}/readyz"), seconds=200, log=home / "up.log")
         yield Installation(home, address, process)
     finally:
         process.send_signal(signal.SIGINT)

@@ -26,7 +26,7 @@ from server.supervisor import (
     queue_program,
 )
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 
 
 class Command(BaseCommand):
