@@ -18,14 +18,14 @@ from rest_framework.views import APIView
 from server.api import OpenToRead
 from server.challenges.models import Phase
 from server.errors import Refused
-from server.leaderboard.standings import Board, Standing, board
+from server.leaderboard.standings import Board, board
 
 COLUMNS = ("rank", "team", "method", "score", "instance", "semantic", "submitted", "baseline")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 LABEL = OpenApiParameter("label", str, description="One label instead of the overall score.")
 
 
-class StandingSerializer(serializers.Serializer[Standing]):
+class StandingSerializer(serializers.Serializer[Any]):
     """A row of the board."""
 
     rank = serializers.IntegerField(allow_null=True)
@@ -38,7 +38,7 @@ class StandingSerializer(serializers.Serializer[Standing]):
     baseline = serializers.BooleanField()
 
 
-class BoardSerializer(serializers.Serializer[Board]):
+class BoardSerializer(serializers.Serializer[Any]):
     """The board of a phase, best first."""
 
     rows = StandingSerializer(many=True)

@@ -65,7 +65,7 @@ def board(phase: Phase, *, viewer: Any, label: str = "") -> Board:
     """The standings of a phase as a viewer may see them, best first."""
     others = phase.sight(viewer, own=False)
     mine = set(Team.objects.of(viewer).values_list("pk", flat=True))
-    best = list(best_evaluations(phase, label=label))
+    best: list[Any] = list(best_evaluations(phase, label=label))  # annotated with their score
     ranks = ranked((row.score, row.submission.team.baseline) for row in best)
     rows = [
         _standing(row, rank if others.entry else None, viewer=viewer, mine=mine, label=label)
