@@ -34,6 +34,7 @@ class DataConfig:
     voxel_size: tuple[float, ...] = ()
     validation: float = 0.1
     foreground: float = 0.6  # share of patches centred on a voxel of a chosen label
+    shrink: dict[str, int] = field(default_factory=dict)  # voxels; see segmentation.foreground
     cache_gb: float = 4.0  # crops together larger than this are read from disk, patch by patch
 
 

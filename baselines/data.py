@@ -6,7 +6,7 @@ A batch is a function of (seed, step): no state is carried, so resuming gives th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from baselines.augment import relight, turn_and_flip
+from baselines.box import Box
 from baselines.config import Config, DataConfig
 from baselines.layout import DataError, DataFolder, Split
 from baselines.segmentation import foreground
@@ -250,7 +251,7 @@ class Patches:
         z, y, x = self.config.training.patch
         crop, centre = self._place(random)
         start = (int(centre[0]) - z // 2, int(centre[1]) - y // 2, int(centre[2]) - x // 2)
-        raw, target, weight = cut(crop, start, (z, y, x), self.labels)
+        raw, target, weight = cut(crop, start, (z, y, x), self.labels, self.config.data.shrink)
         raw, target, weight = turn_and_flip([raw, target, weight], self.config.augment, random)
         return relight(crop.light.normalise(raw), self.config.augment, random), target, weight
 
@@ -277,7 +278,7 @@ class Patches:
 
 
 def cut(
-    crop: TrainingCrop, start: Shape, size: Shape, labels: list[str]
+    crop: TrainingCrop, start: Shape, size: Shape, labels: Sequence[str], shrink: dict[str, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Raw (Z, Y, X), and targets and weights (L, Z, Y, X) float32, of a box.
 
@@ -292,10 +293,13 @@ def cut(
     )
     for k, label in enumerate(labels):
         if label in crop.labels:
-            # One voxel more on each side, so that borders with neighbours outside are seen.
-            wide = tuple(a - 1 for a in start), tuple(n + 2 for n in size)
-            ids = volume_part(crop.labels[label], *wide, mode="edge")
-            target[k] = foreground(ids)[1:-1, 1:-1, 1:-1]
+            # A little more on each side, so that borders with neighbours outside are seen.
+            less = shrink.get(label, 0)
+            margin = 1 + less
+            wide = Box(start, tuple(a + n for a, n in zip(start, size, strict=True))).grown((margin,) * 3)
+            ids = volume_part(crop.labels[label], wide.start, wide.shape, mode="edge")
+            inner = (slice(margin, -margin),) * 3
+            target[k] = foreground(ids, shrink=less)[inner]
             weight[(k, *inside)] = 1
     return raw, target, weight
 

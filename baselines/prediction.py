@@ -24,7 +24,7 @@ from baselines.checkpoint import Run
 from baselines.config import Config
 from baselines.data import measure_light, open_level
 from baselines.layout import DataError, DataFolder, Split
-from baselines.objects import components, mask_of
+from baselines.objects import components, grown, mask_of, smallest_voxels
 from baselines.training import use_bf16
 from evaluator.digest import file_digest, json_digest
 from evaluator.geometry import VoxelGrid
@@ -73,10 +73,7 @@ def predict(
             ledger.enter(block)
             progress(f"{crop}: block {n} of {len(blocks)}")
         for label in labels:
-            write_label(
-                out / crop, label, grid, threshold=thresholds[label.name],
-                smallest=smallest_voxels(config, label.name, grid),
-            )  # fmt: skip
+            write_label(out / crop, label, grid, config, threshold=thresholds[label.name])
 
 
 @dataclass(frozen=True)
@@ -119,14 +116,8 @@ def thresholds_of(run: Run, config: Config) -> dict[str, float]:
     return {name: given.get(name, chosen.get(name, 0.5)) for name in config.data.labels}
 
 
-def smallest_voxels(config: Config, label: str, grid: VoxelGrid) -> int:
-    """The least number of voxels of an object of a label."""
-    volume = config.prediction.smallest.get(label, config.prediction.smallest_nm3)
-    return round(volume / float(np.prod(grid.voxel_size)))
-
-
 def write_label(
-    folder: Path, label: Label, grid: VoxelGrid, *, threshold: float, smallest: int
+    folder: Path, label: Label, grid: VoxelGrid, config: Config, *, threshold: float
 ) -> None:
     """Turn the stored probabilities of a label into its mask or its objects.
 
@@ -137,7 +128,10 @@ def write_label(
     array = create_volume(folder / label.name, grid, dtype, multiscale=False)
     if label.kind is Kind.INSTANCE:
         mask = np.concatenate([mask_of(slab, threshold) for slab in probabilities.slabs(64)])
-        array[:] = components(mask, smallest=smallest)
+        found = components(
+            mask, smallest=smallest_voxels(config.prediction, label.name, grid.voxel_size)
+        )
+        array[:] = grown(found, config.data.shrink.get(label.name, 0))
         return
     for n, slab in enumerate(probabilities.slabs(64)):
         array[n * 64 : n * 64 + len(slab)] = mask_of(slab, threshold)

@@ -1,4 +1,4 @@
-"""The reference entry without learning: smooth the raw, cut it at one grey value, take what is dark.
+"""The reference entry without learning: smooth the raw, cut it at one grey value, keep the dark.
 
 Stain makes structures dark, so every label is "darker than Otsu's threshold", looked at through a
 blur; for objects the blur is wide, and what hangs together is an object.  It knows nothing about

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.blockwise import plan_tiling, predict_box, predictor_of
-from baselines.box import Box, blocks_of
 from baselines.checkpoint import Run
 from baselines.config import Config, ConfigError, TrainingConfig
 from baselines.curves import draw_curves
@@ -24,13 +22,13 @@ from baselines.data import (
     Patches,
     TrainingCrop,
     common_voxel_size,
-    cut,
     load_crops,
-    validation_box,
 )
 from baselines.layout import DataFolder
 from baselines.models import build_model
-from baselines.segmentation import Agreement, agreement, masked_loss
+from baselines.segmentation import masked_loss
+from baselines.validation import validate
+from evaluator.manifest import Kind
 
 REPORT_EVERY = 20  # steps
 Progress = Callable[[str], None]
@@ -76,7 +74,8 @@ def train(
     model.check_patch(config.training.patch)
     run.begin(config)
     model = model.to(device, memory_format=model.memory_format)
-    trainer = Trainer(config, run, model, device, progress)
+    kinds = {name: known.kind for name, known in data.known_labels().items()}
+    trainer = Trainer(config, run, model, device, kinds, progress)
     trainer.restore()
     try:
         trainer.loop(Patches(crops, labels, config), crops)
@@ -95,6 +94,7 @@ class Trainer:
     run: Run
     model: nn.Module
     device: torch.device
+    kinds: dict[str, Kind]
     progress: Progress
     step: int = 0
     seconds: float = 0.0  # of wall time, over all sessions
@@ -167,24 +167,19 @@ class Trainer:
         """Measure the averaged weights on the validation planes; keep them if they are the best."""
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
-        found = validate(self.model, crops, self.config, device=self.device, bf16=self.bf16)
+        found = validate(
+            self.model, crops, self.config, self.kinds, device=self.device, bf16=self.bf16
+        )
         self.model.load_state_dict(own)
         self.model.train()
         if found is None:
             self.run.save_weights(self.average)
             return
-        dice, thresholds = found.best()
-        mean = float(dice.mean())
-        self.progress(f"step {self.step}  validation Dice {mean:.4f}")
-        if mean > self.best:
-            self.best = mean
+        self.progress(f"step {self.step}  validation {found.mean:.4f}")
+        if found.mean > self.best:
+            self.best = found.mean
             self.run.save_weights(self.average)
-            labels = self.config.data.labels
-            self.results = {
-                "step": self.step,
-                "dice": dict(zip(labels, np.round(dice, 5).tolist(), strict=True)),
-                "thresholds": dict(zip(labels, thresholds.tolist(), strict=True)),
-            }
+            self.results = {"step": self.step, **found.to_json()}
 
     def save(self) -> None:
         """Keep everything needed to go on."""
@@ -266,28 +261,3 @@ def follow(
     share = 1 - min(decay, (1 + step) / (10 + step))
     for name, value in weights.items():
         average[name].lerp_(value, share)
-
-
-def validate(
-    model: nn.Module, crops: list[TrainingCrop], config: Config, *, device: torch.device, bf16: bool
-) -> Agreement | None:
-    """Agreement on the validation planes of all crops, predicted as for use; None without any."""
-    labels, total = list(config.data.labels), None
-    predictor = predictor_of(model, device=device, bf16=bf16)
-    for crop in crops:
-        if (planes := validation_box(crop)) is None:
-            continue
-        tiling = plan_tiling(crop.grid.shape, config.prediction, model.multiple)
-        everything = dataclasses.replace(crop, planes=crop.grid.shape[0])
-        whole = Box(*planes)
-        for block in blocks_of(whole.shape, tiling.block):
-            start = tuple(a + b for a, b in zip(block.start, whole.start, strict=True))
-            box = Box(start, tuple(a + n for a, n in zip(start, block.shape, strict=True)))
-            found = predict_box(
-                predictor, crop.raw, crop.light, box=box, tiling=tiling,
-                labels=len(labels), batch=config.prediction.batch,
-            )  # fmt: skip
-            _, target, weight = cut(everything, box.start, box.shape, labels)
-            here = agreement(found, target > 0, weight)
-            total = here if total is None else total + here
-    return total

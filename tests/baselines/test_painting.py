@@ -22,7 +22,7 @@ def test_every_part_of_a_cell_is_painted(block):
 
 
 def test_grey_stays_within_black_and_white(block):
-    assert 0 <= block.grey.min()
+    assert block.grey.min() >= 0
     assert block.grey.max() <= 1.2
 
 

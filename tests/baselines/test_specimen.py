@@ -61,7 +61,7 @@ def test_no_vesicle_lies_in_the_nucleus(cells):
 
 def test_the_distance_to_a_nucleus_is_negative_inside_and_zero_on_its_surface(cells):
     nucleus = next(cell.nucleus for cell in cells if cell.nucleus is not None)
-    pole = nucleus.centre + [nucleus.axes[0], 0, 0]
+    pole = nucleus.centre + np.array([nucleus.axes[0], 0, 0])
     assert nucleus.distance(nucleus.centre + 1.0) < 0
     assert abs(nucleus.distance(pole)) < 1e-6
-    assert nucleus.distance(pole + [10, 0, 0]) == pytest.approx(10, rel=0.1)
+    assert nucleus.distance(pole + np.array([10, 0, 0])) == pytest.approx(10, rel=0.1)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from baselines.config import ConfigError, ModelConfig
+from baselines.models import build_model
+from baselines.models.unet import plan_levels
+
+
+def make(dims, *, labels=3, stem=1, levels=3, voxel_size=(8.0, 4.0, 4.0)):
+    config = ModelConfig(dims=dims, width=8, levels=levels, stem=stem)
+    return build_model(config, labels=labels, voxel_size=voxel_size)
+
+
+@pytest.mark.parametrize("stem", [1, 2])
+@pytest.mark.parametrize(("dims", "size"), [(2, (1, 32, 48)), (3, (8, 32, 16))])
+def test_logits_have_one_channel_per_label_and_the_size_of_the_raw(dims, size, stem):
+    assert make(dims, stem=stem)(torch.zeros(2, 1, *size)).shape == (2, 3, *size)
+
+
+def test_a_planar_network_treats_planes_one_by_one():
+    model = make(2).eval()
+    raw = torch.randn(1, 1, 3, 16, 16)
+    apart = torch.cat([model(raw[:, :, z : z + 1]) for z in range(3)], dim=2)
+    torch.testing.assert_close(model(raw), apart)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_packing_and_spreading_undo_each_other(dims):
+    model = make(dims, labels=1, stem=2)
+    raw = torch.randn(2, 1, 8, 16)[:, :, None] if dims == 3 else torch.randn(2, 1, 8, 16)
+    packed = model.pack(raw)
+    assert packed.shape[1] == 4
+    assert packed.shape[-1] == 8
+    torch.testing.assert_close(model.spread(packed), raw)
+
+
+def test_a_coarse_axis_is_left_alone_until_the_others_have_caught_up():
+    factors, kernels = plan_levels((40.0, 4.0, 4.0), 5)
+    assert factors == [(1, 2, 2), (1, 2, 2), (1, 2, 2), (2, 2, 2)]
+    assert kernels[0] == (1, 3, 3)
+    assert kernels[-1] == (3, 3, 3)
+
+
+def test_cubic_voxels_are_pooled_along_all_axes():
+    assert plan_levels((8.0, 8.0, 8.0), 3)[0] == [(2, 2, 2), (2, 2, 2)]
+
+
+def test_a_patch_that_does_not_go_through_is_refused():
+    with pytest.raises(ConfigError, match=r"must be a multiple of \[2, 4, 4\]"):
+        make(3).check_patch((5, 32, 32))
+    make(3).check_patch((2, 4, 4))
+
+
+def test_the_multiple_is_what_the_network_really_needs():
+    model = make(3, stem=2, levels=2, voxel_size=(8.0, 8.0, 8.0))
+    assert model(torch.zeros(1, 1, *model.multiple)).shape[2:] == model.multiple
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(ConfigError, match="known are: unet"):
+        build_model(ModelConfig(name="transformer"), labels=1, voxel_size=(1.0, 1.0, 1.0))
