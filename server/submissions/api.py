@@ -92,6 +92,7 @@ class Uploads(ListAPIView[Upload]):
         return Response(UploadSerializer(upload).data, status=status.HTTP_201_CREATED)
 
 
+DIGITS = 18  # of a number of bytes
 OFFSET = OpenApiParameter(
     "Upload-Offset", int, OpenApiParameter.HEADER, description="Bytes the server has."
 )
@@ -321,7 +322,7 @@ def _offset(upload: Upload, offset: int) -> dict[str, str]:
 
 def _number(request: Request, header: str) -> int:
     text = request.headers.get(header, "")
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > DIGITS:
         raise Refused(
             "missing_header", f"Send the header {header} with a number of bytes.", status=400
         )

@@ -120,6 +120,11 @@ def test_a_part_needs_its_offset_and_its_type(ada):
     url = f"/api/uploads/{begin(ada).data['id']}/"
     kind = "application/offset+octet-stream"
     assert refusal(ada.generic("PATCH", url, b"ab", content_type=kind)) == (400, "missing_header")
+    for wrong in ("", "-1", "1.5", "one", "9" * 5000):
+        answer = ada.generic(
+            "PATCH", url, b"ab", content_type=kind, headers={"Upload-Offset": wrong}
+        )
+        assert refusal(answer) == (400, "missing_header")
     answer = ada.generic(
         "PATCH", url, b"ab", content_type="text/plain", headers={"Upload-Offset": "0"}
     )
