@@ -12,12 +12,14 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from evaluator.digest import file_digest, json_digest
-from evaluator.errors import Explained, SubmissionError
+from evaluator.errors import Explained, SubmissionError, Unreadable
 from evaluator.metadata import LARGEST_TEXT, bad_metadata
 
 LARGEST_RATIO = 1100  # deflate cannot do better than 1032 : 1
@@ -25,6 +27,7 @@ LONGEST_NAME = 512
 DEEPEST_NAME = 32
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 LOCAL_HEADER = 30  # bytes before the name
+BLOCK = 1 << 20
 REZIP = "Zip the folder again, or use `evaluator pack`."
 
 
@@ -33,6 +36,18 @@ class ArchiveError(Explained, SubmissionError):
 
     def __init__(self, code: str, message: str, remedy: str = REZIP) -> None:
         super().__init__(code, message, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a zip keeps a file, and what it must unfold to."""
+
+    name: str
+    start: int
+    packed: int
+    size: int
+    crc: int
+    deflated: bool
 
 
 class Archive:
@@ -47,6 +62,10 @@ class Archive:
     def store(self, folder: str) -> dict[str, Any]:
         """A tensorstore key-value store of what lies below a folder (`crop557/mito`)."""
         raise NotImplementedError
+
+    def entries(self, folder: str) -> tuple[Entry, ...]:
+        """The entries of a zip below a folder, for `verify`; none for files that lie free."""
+        return ()
 
     def close(self) -> None:
         """Let go of open files; `store` remains usable."""
@@ -104,8 +123,73 @@ class ZipArchive(Archive):
         base = {"driver": "file", "path": str(self._path)}
         return {"driver": "zip", "base": base, "path": f"{folder}/"}
 
+    def entries(self, folder: str) -> tuple[Entry, ...]:
+        first = bisect_left(self.names, f"{folder}/")
+        last = bisect_left(self.names, f"{folder}0")  # 0 follows / in the order of characters
+        infos = (self._infos[name] for name in self.names[first:last])
+        return tuple(
+            Entry(
+                name=info.filename,
+                start=info.header_offset,
+                packed=info.compress_size,
+                size=info.file_size,
+                crc=info.CRC,
+                deflated=info.compress_type == zipfile.ZIP_DEFLATED,
+            )
+            for info in infos
+        )
+
     def close(self) -> None:
         self._file.close()
+
+
+def verify(path: Path, entries: Iterable[Entry]) -> None:
+    """Raise Unreadable unless each entry of a zip unfolds to the bytes its directory promises.
+
+    The library that decodes chunks trusts a zip's directory and does not look at checksums.
+    """
+    with path.open("rb") as file:
+        for entry in entries:
+            if not _is_whole(file, entry):
+                raise Unreadable(
+                    f"a chunk is damaged: {entry.name.split('/', 1)[-1]!a} in the zip."
+                )
+
+
+def _is_whole(file: BinaryIO, entry: Entry) -> bool:
+    """True if an entry's own header and content agree with the directory."""
+    file.seek(entry.start)
+    header = file.read(LOCAL_HEADER)
+    if len(header) < LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
+        return False
+    name_length, extra_length = struct.unpack_from("<HH", header, LOCAL_HEADER - 4)
+    if file.read(name_length).decode("utf-8", "replace") != entry.name:
+        return False
+    file.seek(extra_length, os.SEEK_CUR)
+    size = crc = 0
+    for block in _unfolded(file, entry):
+        size += len(block)
+        crc = zlib.crc32(block, crc)
+    return (size, crc) == (entry.size, entry.crc)
+
+
+def _unfolded(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+    """The content of an entry, block by block, and never much more than its declared size."""
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS) if entry.deflated else None
+    left, promised = entry.packed, entry.size
+    while left > 0 and promised >= 0:
+        block = file.read(min(BLOCK, left))
+        left = left - len(block) if block else 0
+        while block:
+            try:
+                content = inflate.decompress(block, BLOCK) if inflate else block
+            except zlib.error:
+                return
+            block = inflate.unconsumed_tail if inflate else b""
+            promised -= len(content)
+            yield content
+            if promised < 0:
+                return
 
 
 def open_archive(path: Path, *, most_entries: int, most_bytes: int) -> Archive:

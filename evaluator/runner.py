@@ -6,12 +6,14 @@ The result does not depend on the number of processes nor on the order they fini
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from evaluator.scoring import score_pair, worst_sums
 from evaluator.submission import Submission, open_submission
 from evaluator.volume import open_volume
 
+Opening = tuple[Path, Manifest, Path, Protocol]
 Progress = Callable[[TargetScore, float], None]  # a target's score and the seconds it took
 
 
@@ -35,6 +38,11 @@ class Scorer:
     submission: Submission
     truth: Path
     protocol: Protocol
+
+    @classmethod
+    def open(cls, submission: Path, manifest: Manifest, truth: Path, protocol: Protocol) -> Scorer:
+        """A scorer of the submission at a path.  Raises SubmissionError if it is rejected."""
+        return cls(open_submission(submission, manifest), truth, protocol)
 
     def score(self, target: Target) -> TargetScore:
         """Read and score one target.  Raises ManifestError if its truth does not fit it."""
@@ -72,7 +80,7 @@ def score_target(
 
     Raises SubmissionError if the submission must be rejected, ManifestError if the truth is wrong.
     """
-    return Scorer(open_submission(submission, manifest), truth, protocol).score(target)
+    return Scorer.open(submission, manifest, truth, protocol).score(target)
 
 
 def score_submission(
@@ -90,9 +98,10 @@ def score_submission(
     Raises EvaluatorError as `score_target` does, and if a process dies.
     """
     targets = sorted(manifest.targets, key=lambda target: (target.grid.voxels, target.path))
-    scorer = Scorer(open_submission(submission, manifest), truth, protocol)
+    opening = (submission, manifest, truth, protocol)
+    open_submission(submission, manifest)  # what is rejected must not start a process
     scores = []
-    for score, seconds in _scored(scorer, targets, jobs=min(jobs, len(targets))):
+    for score, seconds in _scored(targets, opening, jobs=min(jobs, len(targets))):
         progress(score, seconds)
         scores.append(score)
     digest = archive_digest(submission)
@@ -118,16 +127,16 @@ def read_truth(target: Target, folder: Path) -> np.ndarray:
 
 
 def _scored(
-    scorer: Scorer, targets: Iterable[Target], *, jobs: int
+    targets: Iterable[Target], opening: Opening, *, jobs: int
 ) -> Iterator[tuple[TargetScore, float]]:
     if jobs <= 1:
-        yield from map(scorer.timed, targets)
+        yield from map(Scorer.open(*opening).timed, targets)
         return
-    # Spawned, not forked: a fork would copy the locks of threads it does not copy.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as processes:
+    with ProcessPoolExecutor(
+        jobs, mp_context=_context(), initializer=_open_here, initargs=opening
+    ) as processes:
         try:
-            for done in as_completed([processes.submit(scorer.timed, t) for t in targets]):
+            for done in as_completed([processes.submit(_score_here, t) for t in targets]):
                 yield done.result()
         except BrokenProcessPool as error:
             raise EvaluatorError(
@@ -136,3 +145,26 @@ def _scored(
             ) from error
         finally:
             processes.shutdown(cancel_futures=True)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Processes that do not inherit our threads' locks, as plain forks would.
+
+    Where there is a fork server, it imports the package once for all of them.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+_here: list[Scorer] = []  # of a scoring process: the one scorer it works with
+
+
+def _open_here(*opening: Any) -> None:
+    _here[:] = [Scorer.open(*opening)]
+
+
+def _score_here(target: Target) -> tuple[TargetScore, float]:
+    return _here[0].timed(target)

@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 from numcodecs import Zstd
 
-from evaluator.archive import Archive, ArchiveError, is_junk, open_archive
+from evaluator.archive import Archive, ArchiveError, Entry, is_junk, open_archive, verify
 from evaluator.digest import canonical_json
 from evaluator.errors import SubmissionError, Unreadable
 from evaluator.geometry import VoxelGrid
@@ -40,18 +40,23 @@ MOST_NOTES = 50  # of what is ignored
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """An array of a submission that can be read: its metadata, its store, its grid (None: the
-    target's)."""
+    """An array of a submission that can be read.
+
+    store: where the decoding library finds it.  grid: None if it is the target's.
+    entries: what must be whole before the library may read it.
+    """
 
     meta: ArrayMeta
     store: dict[str, Any]
     grid: VoxelGrid | None
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """An opened submission.  Its arrays are read where they lie."""
+    """An opened submission.  Its arrays are read where they lie, in a zip or a folder."""
 
+    path: Path
     sources: Mapping[str, _Source | Unfit]
 
     def read(self, target: Target) -> np.ndarray | None:
@@ -64,6 +69,8 @@ class Submission:
             return None
         if isinstance(source, Unfit):
             raise source
+        if source.entries:
+            verify(self.path, source.entries)
         return Volume(source.meta, source.store, grid=source.grid).read_on(target.grid)
 
 
@@ -110,7 +117,7 @@ class SubmissionWriter:
         self._add(f"{target.path}/.zattrs", canonical_json({
             "voxel_size": target.grid.voxel_size, "translation": target.grid.offset
         }).encode())  # fmt: skip
-        codec = Zstd(level=3)
+        codec = Zstd(level=3, checksum=True)  # every reader of zstd looks at it by itself
         for index in np.ndindex(*(-(-n // CHUNK) for n in array.shape)):
             block = array[tuple(slice(i * CHUNK, (i + 1) * CHUNK) for i in index)]
             if block.any():
@@ -193,7 +200,7 @@ def check_submission(path: Path, manifest: Manifest) -> Report:
 def open_submission(path: Path, manifest: Manifest) -> Submission:
     """A submission ready to be read.  Raises SubmissionError if it must be rejected."""
     try:
-        return Submission(_survey(path, manifest)[0])
+        return Submission(path, _survey(path, manifest)[0])
     except ArchiveError as error:
         raise SubmissionError(f"{error} {error.remedy}") from error
 
@@ -266,7 +273,7 @@ def _source(archive: Archive, folder: str, target: Target) -> _Source | Unfit:
     except Unfit as error:
         return error
     inner = f"{folder}/{meta.folder}" if meta.folder else folder
-    return _Source(meta, archive.store(inner), grid)
+    return _Source(meta, archive.store(inner), grid, archive.entries(inner))
 
 
 def _placed(meta: ArrayMeta, target: VoxelGrid) -> VoxelGrid | None:

@@ -1,11 +1,15 @@
+import random
 import stat
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 
-from evaluator.archive import ArchiveError, archive_digest, is_junk, open_archive
+from evaluator import Unreadable
+from evaluator import archive as archive_module
+from evaluator.archive import ArchiveError, archive_digest, is_junk, open_archive, verify
 from evaluator.digest import file_digest
 from evaluator.metadata import Unfit
 
@@ -196,3 +200,78 @@ def test_digests_name_the_bytes_of_a_zip_and_the_content_of_a_folder(tmp_path, t
     assert archive_digest(one) == archive_digest(other)
     (one / "b" / "c").write_bytes(b"y")
     assert archive_digest(one) != archive_digest(other)
+
+
+@pytest.fixture(params=[zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+def chunks(there, request) -> Path:
+    """A zip of two chunks whose bytes do not repeat."""
+    with zipfile.ZipFile(there, "w", request.param) as archive:
+        archive.writestr("a/b/.zarray", b"{}")
+        archive.writestr("a/b/0", random.Random(0).randbytes(5000))
+        archive.writestr("a/bc/0", b"another array")
+    return there
+
+
+def verified(path: Path, folder: str) -> None:
+    archive = opened(path)
+    entries = archive.entries(folder)
+    archive.close()
+    verify(path, entries)
+
+
+def test_the_entries_below_a_folder_are_its_own(chunks):
+    archive = opened(chunks)
+    assert [entry.name for entry in archive.entries("a/b")] == ["a/b/.zarray", "a/b/0"]
+    assert archive.entries("nothing") == ()
+    archive.close()
+
+
+def test_whole_entries_pass(chunks, monkeypatch):
+    verified(chunks, "a/b")
+    monkeypatch.setattr(archive_module, "BLOCK", 7)
+    verified(chunks, "a/b")
+
+
+def test_one_flipped_bit_is_found_in_its_array_alone(chunks):
+    with zipfile.ZipFile(chunks) as archive:
+        start = archive.getinfo("a/b/0").header_offset
+    content = bytearray(chunks.read_bytes())
+    content[start + 3000] ^= 1
+    chunks.write_bytes(content)
+    with pytest.raises(Unreadable, match="'b/0' in the zip"):
+        verified(chunks, "a/b")
+    verified(chunks, "a/bc")
+
+
+def test_an_entry_under_another_name_than_the_directory_says_is_found(chunks):
+    content = chunks.read_bytes().replace(b"a/b/0", b"a/b/1", 1)  # the entry's own header
+    chunks.write_bytes(content)
+    with pytest.raises(Unreadable, match="damaged"):
+        verified(chunks, "a/b")
+
+
+@pytest.mark.parametrize("change", [-1, 1, 1000])
+def test_an_entry_of_another_size_than_the_directory_says_is_found(chunks, change):
+    content = bytearray(chunks.read_bytes())
+    directory = content.index(b"a/b/0", content.index(b"PK\x01\x02")) - 46
+    (size,) = struct.unpack_from("<I", content, directory + 24)
+    struct.pack_into("<I", content, directory + 24, size + change)
+    chunks.write_bytes(content)
+    with pytest.raises(Unreadable, match="damaged"):
+        verified(chunks, "a/b")
+
+
+def test_an_entry_that_unfolds_without_end_is_left_early(there, monkeypatch):
+    """A directory that declares 10 bytes for 50 MB: no more than a block or two are unfolded."""
+    with zipfile.ZipFile(there, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/0", bytes(50 << 20))
+    content = bytearray(there.read_bytes())
+    struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, 10)
+    there.write_bytes(content)
+    unfolded = []
+    crc32 = zlib.crc32
+    monkeypatch.setattr(archive_module.zlib, "crc32",
+                        lambda block, crc: unfolded.append(len(block)) or crc32(block, crc))  # fmt: skip
+    with pytest.raises(Unreadable, match="damaged"):
+        verified(there, "a")
+    assert sum(unfolded) <= archive_module.BLOCK
