@@ -103,19 +103,30 @@ def measure_light(raw: Reader) -> Light:
     return Light(float(middle), max(float(high - low) / 3.29, 1e-3))
 
 
-def read_padded(volume: Reader, start: Shape, size: Shape) -> np.ndarray:
-    """A box of `size` voxels that may reach outside; there the volume is mirrored."""
-    return volume_part(volume, start, size, mode="symmetric")
+def read_padded(volume: Reader, start: Shape, size: Shape, *, mirror: bool = True) -> np.ndarray:
+    """A box of `size` voxels that may lie anywhere; outside, the volume is mirrored.
+
+    mirror: False repeats the outermost voxels instead.
+    """
+    outside = _mirrored if mirror else _repeated
+    axes = [
+        outside(np.arange(a, a + n), m) for a, n, m in zip(start, size, volume.shape, strict=True)
+    ]
+    low, high = (tuple(int(f(axis)) for axis in axes) for f in (np.min, np.max))
+    part = volume.read((low[0], low[1], low[2]), (high[0] + 1, high[1] + 1, high[2] + 1))
+    for k, (axis, first) in enumerate(zip(axes, low, strict=True)):
+        if len(axis) != part.shape[k] or axis[0] != first:
+            part = part.take(axis - first, axis=k)
+    return part
 
 
-def volume_part(volume: Reader, start: Shape, size: Shape, *, mode: str) -> np.ndarray:
-    """As `read_padded`; mode as for numpy.pad."""
-    ends = [a + n for a, n in zip(start, size, strict=True)]
-    low = [min(max(a, 0), m - 1) for a, m in zip(start, volume.shape, strict=True)]
-    high = [max(min(b, m), a + 1) for a, b, m in zip(low, ends, volume.shape, strict=True)]
-    part = volume.read((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-    pads = [(a - s, e - b) for s, a, b, e in zip(start, low, high, ends, strict=True)]
-    return np.pad(part, pads, mode=mode) if any(map(any, pads)) else part  # type: ignore[call-overload]
+def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
+    folded = index % (2 * n)
+    return np.where(folded < n, folded, 2 * n - 1 - folded)
+
+
+def _repeated(index: np.ndarray, n: int) -> np.ndarray:
+    return np.clip(index, 0, n - 1)
 
 
 def open_level(path: Path, voxel_size: tuple[float, ...]) -> Volume:
@@ -297,7 +308,7 @@ def cut(
             less = shrink.get(label, 0)
             margin = 1 + less
             wide = Box(start, tuple(a + n for a, n in zip(start, size, strict=True))).grown((margin,) * 3)
-            ids = volume_part(crop.labels[label], wide.start, wide.shape, mode="edge")
+            ids = read_padded(crop.labels[label], wide.start, wide.shape, mirror=False)
             inner = (slice(margin, -margin),) * 3
             target[k] = foreground(ids, shrink=less)[inner]
             weight[(k, *inside)] = 1

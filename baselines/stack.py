@@ -301,8 +301,9 @@ def _triple(size: tuple[float, ...]) -> Nanometres:
 
 
 def _check(plan: StackPlan, path: Path) -> None:
+    sized = len(plan.voxel_size) == 3 and min(plan.voxel_size) > 0
     for holds, rule in (
-        (len(plan.voxel_size) == 3 and min(plan.voxel_size) > 0, "voxel_size needs three values in nm, above 0"),
+        (sized, "voxel_size needs three values in nm, above 0"),
         (plan.classes, "at least one [classes.NAME] is needed"),
         (plan.crops, "at least one [[crop]] is needed"),
     ):  # fmt: skip

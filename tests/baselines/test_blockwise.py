@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baselines.blockwise import (
+    Tiling,
+    blend_weight,
+    plan_tiling,
+    predict_box,
+    predictor_of,
+    tile_starts,
+)
+from baselines.box import Box
+from baselines.config import PredictionConfig
+from baselines.data import InMemory, Light
+from baselines.models import build_model
+from tests.baselines.conftest import tiny_volume
+
+AS_IT_IS = Light(0.0, 1.0)
+
+
+@st.composite
+def tilings(draw):
+    sizes = st.integers(1, 20)
+    shape, tile, block = ((draw(sizes), draw(sizes), draw(sizes)) for _ in range(3))
+    overlap = tuple(draw(st.integers(0, n // 2)) for n in tile)
+    return Tiling(shape, tile, overlap, block)
+
+
+def run(tiling, raw, predictor=lambda x: x, box=None):
+    box = box or Box((0, 0, 0), tiling.shape)
+    return predict_box(
+        predictor, InMemory(raw), AS_IT_IS, box=box, tiling=tiling, labels=1, batch=3
+    )[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(tilings())
+def test_every_voxel_is_predicted_whatever_the_sizes(tiling):
+    raw = np.random.default_rng(0).random(tiling.shape).astype(np.float32)
+    out = np.full(tiling.shape, np.nan, np.float32)
+    for block in tiling.blocks():
+        out[block.slices] = run(tiling, raw, box=block)
+    np.testing.assert_allclose(out, raw, atol=1e-5)  # the identity comes back as it was
+
+
+@given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 32))
+def test_tiles_leave_no_gap_and_stay_inside(n, tile, overlap):
+    starts = tile_starts(n, tile, min(overlap, tile // 2))
+    covered = np.zeros(max(n, tile), bool)
+    for start in starts:
+        assert start == 0 or start + tile <= n
+        covered[start : start + tile] = True
+    assert covered[:n].all()
+    assert len(set(starts)) == len(starts)
+
+
+def test_a_voxel_does_not_depend_on_the_block_it_is_computed_in():
+    settings_ = tiny_volume()
+    model = build_model(settings_.model, labels=1, voxel_size=(8.0, 8.0, 8.0))
+    predictor = predictor_of(model, device=torch.device("cpu"), bf16=False)
+    raw = np.random.default_rng(1).normal(size=(10, 40, 40)).astype(np.float32)
+    whole = Tiling(raw.shape, (4, 16, 16), (2, 4, 4), raw.shape)
+    parts = Tiling(raw.shape, (4, 16, 16), (2, 4, 4), (3, 11, 40))
+    expected = run(whole, raw, predictor)
+    for block in parts.blocks():
+        found = run(parts, raw, predictor, box=block)
+        np.testing.assert_allclose(found, expected[block.slices], atol=1e-5)
+
+
+def test_where_tiles_overlap_they_blend():
+    tiling = Tiling((1, 1, 12), (1, 1, 8), (0, 0, 4), (1, 1, 12))
+    seen = []
+
+    def numbered(raw):
+        seen.extend(range(len(raw)))
+        return torch.arange(len(raw)).reshape(-1, 1, 1, 1, 1).expand(raw.shape).float()
+
+    found = run(tiling, np.zeros((1, 1, 12), np.float32), numbered)[0, 0]
+    assert len(seen) == 2
+    assert (found[:4] == 0).all()
+    assert (found[8:] == 1).all()
+    assert (np.diff(found[3:9]) > 0).all()
+
+
+def test_weights_are_above_zero_everywhere():
+    weight = blend_weight((3, 8, 8), (1, 3, 0))
+    assert weight.shape == (3, 8, 8)
+    assert weight.min() > 0
+    assert weight[1, 4, 4] == 1
+
+
+def test_tiles_are_no_larger_than_the_volume_needs():
+    config = PredictionConfig(tile=(32, 256, 256), overlap=(8, 64, 64), block=(64, 512, 512))
+    tiling = plan_tiling((10, 100, 1000), config, (4, 8, 8))
+    assert tiling.tile == (12, 104, 256)
+    assert tiling.overlap == (6, 52, 64)
+
+
+def test_a_tile_that_fits_no_multiple_is_made_smaller():
+    config = PredictionConfig(tile=(1, 250, 250), overlap=(0, 0, 0))
+    assert plan_tiling((3, 500, 500), config, (1, 16, 16)).tile == (1, 240, 240)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7)])
+def test_a_volume_smaller_than_the_network_wants_is_predicted(shape):
+    model = build_model(tiny_volume().model, labels=1, voxel_size=(8.0, 8.0, 8.0))
+    predictor = predictor_of(model, device=torch.device("cpu"), bf16=False)
+    tiling = plan_tiling(shape, tiny_volume().prediction, model.multiple)
+    found = run(tiling, np.zeros(shape, np.float32), predictor)
+    assert found.shape == shape
+    assert ((found > 0) & (found < 1)).all()
