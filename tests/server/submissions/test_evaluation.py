@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils.timezone import now
 
 from evaluator import get_protocol, load_manifest, score_submission
@@ -227,12 +227,12 @@ def hold(item: ItemScore, *, until) -> None:
 
 
 def test_a_forking_worker_of_its_own_scores_what_this_process_submitted(
-    phase, people, queue_up, queue_server, settings, packed
+    phase, people, queue_up, queue_server, packed
 ):
     submission = entered(phase, people.ada, packed.read_bytes())
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "server.settings", "REDIS_URL": queue_server,
-        "DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}",
+        "DATABASE_URL": database_url(),
     }  # fmt: skip
     root = Path(__file__).resolve().parents[3]
     worker = [sys.executable, "-m", "django", "worker", "--burst"]
@@ -240,3 +240,12 @@ def test_a_forking_worker_of_its_own_scores_what_this_process_submitted(
     submission.refresh_from_db()
     assert submission.status == "scored"
     assert set(submission.evaluation.items.values_list("attempts", flat=True)) == {1}
+
+
+def database_url() -> str:
+    """Where another process finds the database of this test."""
+    values = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{values['NAME']}"
+    who = f"{values['USER']}:{values['PASSWORD']}"
+    return f"postgres://{who}@{values['HOST']}:{values['PORT']}/{values['NAME']}"
