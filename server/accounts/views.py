@@ -59,7 +59,7 @@ class TokenForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "POST"])
 def profile(request: SignedIn) -> HttpResponse:
-    """Name, email, password."""
+    """Name, e-mail, password."""
     form = ProfileForm(request.POST or None, initial={"name": request.user.name})
     if form.is_valid():
         request.user.rename(form.cleaned_data["name"])

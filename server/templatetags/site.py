@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import markdown
@@ -10,7 +11,7 @@ from django import template
 from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
@@ -25,6 +26,7 @@ CHIPS = {
     "failed": "bad",
 }
 NO_SCORE = "–"
+CODE = re.compile(r"`([^`]+)`")
 
 
 @register.simple_tag
@@ -84,6 +86,12 @@ def _interval(low: float, high: float) -> SafeString:
 
 def _percent(value: float) -> str:
     return f"{100 * min(max(value, 0.0), 1.0):.2f}"
+
+
+@register.filter
+def sentence(text: str) -> SafeString:
+    """A sentence of ours with its `commands` set as code; everything in it is escaped first."""
+    return mark_safe(CODE.sub(r"<code>\1</code>", escape(text)))
 
 
 @register.simple_tag

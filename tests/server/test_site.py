@@ -8,7 +8,7 @@ from django.contrib.staticfiles import finders
 from django.template import engines
 from django.test import Client
 
-from server.templatetags.site import chip, render_markdown, score, score_bar, when
+from server.templatetags.site import chip, render_markdown, score, score_bar, sentence, when
 from tests.server import entries
 from tests.server.making import person
 from tests.server.reading import faults, signed_in, text_of
@@ -64,6 +64,11 @@ def test_a_moment_is_in_utc_for_people_and_programs():
 def test_a_state_keeps_its_word_beside_its_colour():
     assert chip("failed") == '<span class="chip bad">failed</span>'
     assert chip("<b>") == '<span class="chip ">&lt;b&gt;</span>'
+
+
+def test_a_sentence_shows_its_commands_as_code_and_everything_else_as_text():
+    assert sentence("Use `evaluator pack`.") == "Use <code>evaluator pack</code>."
+    assert sentence("<b> `<i>` `") == "&lt;b&gt; <code>&lt;i&gt;</code> `"
 
 
 def test_markdown_keeps_structure_and_drops_what_could_run():

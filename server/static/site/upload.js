@@ -55,6 +55,16 @@
   };
   const duration = (s) => (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`);
 
+  // Sentences name commands between backticks: every second piece is code.
+  function explain(place, text) {
+    place.replaceChildren(...text.split("`").map((piece, index) => {
+      if (index % 2 === 0) return piece;
+      const code = document.createElement("code");
+      code.textContent = piece;
+      return code;
+    }));
+  }
+
   function say(text) { $("status").textContent = text; }
 
   function meter(total, from) {
@@ -157,6 +167,7 @@
     form.querySelector("fieldset").disabled = yes;
     $("send").hidden = yes;
     $("meter").hidden = !yes;
+    if (yes) $("meter").scrollIntoView({ block: "nearest" });
   }
 
   form.addEventListener("submit", async (event) => {
@@ -175,9 +186,9 @@
       running = null;
       busy(false);
       $("refusal").hidden = false;
-      $("refusal").textContent = stopped ? "The upload was stopped, and its bytes were removed."
+      explain($("refusal"), stopped ? "The upload was stopped, and its bytes were removed."
         : error instanceof Refusal ? error.message
-        : `${error.message} What arrived is kept: choose the same file and send it again to go on.`;
+        : `${error.message} What arrived is kept: choose the same file and send it again to go on.`);
       $("refusal").focus();
     }
   });

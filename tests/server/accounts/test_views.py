@@ -44,6 +44,13 @@ def test_pages_of_an_account_are_in_the_sites_frame(ada, url):
     assert "Log out" in text
 
 
+def test_the_entrance_and_the_account_call_an_e_mail_address_the_same(ada):
+    for answer in (Client().get("/accounts/login/"), signed_in(ada).get("/accounts/email/")):
+        text = text_of(answer)
+        assert "E-mail" in text
+        assert "Email" not in text.replace("Email address", "")
+
+
 def test_signing_up_makes_a_person_with_a_team_of_one_who_is_logged_in():
     client = Client()
     wish = {"name": "Grace", "email": "Grace@example.org", "password1": PASSWORD}
