@@ -6,6 +6,7 @@ is checked whole before any entry is opened.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -97,17 +98,15 @@ class ZipArchive(Archive):
 
     def __init__(self, path: Path, *, most_entries: int, most_bytes: int) -> None:
         self._path = path.resolve()
-        self._file = _open_zip(path)
-        try:
+        with contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(_open_zip(path))
             infos = self._file.infolist()
             _check_sizes(infos, most_entries=most_entries, most_bytes=most_bytes)
             for info in infos:
                 _check_entry(info)
             self._infos = _by_name(infos)
             _check_places(infos, end=self._file.start_dir)
-        except BaseException:
-            self.close()
-            raise
+            opened.pop_all()  # nothing is wrong with it: it stays open
         self.names = tuple(sorted(self._infos))
 
     def text(self, name: str) -> bytes | None:

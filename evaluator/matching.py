@@ -9,8 +9,6 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
-from evaluator.overlap import Overlap
-
 LARGEST_DENSE = 1 << 22  # entries of a cost matrix; larger groups are solved sparsely
 
 
@@ -31,14 +29,6 @@ class Pairs:
 
     def _rows(self, rows: np.ndarray) -> Pairs:
         return Pairs(self.truth[rows], self.pred[rows], self.iou[rows])
-
-
-def overlapping_pairs(overlap: Overlap) -> Pairs:
-    """All pairs that share a voxel."""
-    both = (overlap.truth > 0) & (overlap.pred > 0)
-    truth, pred, shared = overlap.truth[both], overlap.pred[both], overlap.voxels[both]
-    union = overlap.truth_sizes[truth] + overlap.pred_sizes[pred] - shared
-    return Pairs(truth, pred, shared / union)
 
 
 def match(candidates: Pairs) -> Pairs:

@@ -44,6 +44,12 @@ class Overlap:
         )
         return int(both_n), int(pred_n), int(truth_n)
 
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Truth object, predicted object and IoU of all pairs that share a voxel, in this order."""
+        both = (self.truth > 0) & (self.pred > 0)
+        truth, pred, shared = self.truth[both], self.pred[both], self.voxels[both]
+        return truth, pred, shared / (self.truth_sizes[truth] + self.pred_sizes[pred] - shared)
+
 
 def number_objects(labels: np.ndarray) -> np.ndarray:
     """The same objects numbered 1 … n in the order of their first voxel; 0 stays background.

@@ -11,7 +11,7 @@ from scipy.ndimage import find_objects
 from evaluator.errors import Unreadable
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind, Target
-from evaluator.matching import Pairs, match, overlapping_pairs
+from evaluator.matching import Pairs, match
 from evaluator.overlap import count_overlaps, number_objects, split_mask
 from evaluator.protocol import Protocol
 from evaluator.scores import Counts, Sums
@@ -81,7 +81,7 @@ def _score_instance(
 ) -> Sums:
     truth = number_objects(truth)
     overlap = count_overlaps(truth, pred)
-    candidates = overlapping_pairs(overlap)
+    candidates = Pairs(*overlap.pairs())
     pairs, good = match(candidates), candidates.above(protocol.good_overlap)
     truths, preds = int(truth.max()), int(pred.max())
     cap = distance_cap(grid, share=protocol.cap_share)

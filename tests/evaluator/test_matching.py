@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from evaluator import matching
-from evaluator.matching import Pairs, match, overlapping_pairs
-from evaluator.overlap import count_overlaps
-from tests.evaluator.shapes import boxes
+from evaluator.matching import Pairs, match
 
 
 def pairs(*rows: tuple[int, int, float]) -> Pairs:
@@ -17,19 +15,6 @@ def pairs(*rows: tuple[int, int, float]) -> Pairs:
 def chosen(candidates: Pairs) -> list[tuple[int, int]]:
     found = match(candidates)
     return list(zip(found.truth.tolist(), found.pred.tolist(), strict=True))
-
-
-def test_iou_of_a_pair_is_shared_over_union():
-    truth = boxes(((0, 0, 0), (1, 1, 4)), shape=(1, 1, 8))
-    pred = boxes(((0, 0, 2), (1, 1, 6)), shape=(1, 1, 8))
-    found = overlapping_pairs(count_overlaps(truth, pred))
-    assert found.iou.tolist() == [2 / 6]
-
-
-def test_objects_that_share_nothing_are_no_candidates():
-    truth = boxes(((0, 0, 0), (1, 1, 1)))
-    pred = boxes(((5, 5, 5), (6, 6, 6)))
-    assert len(overlapping_pairs(count_overlaps(truth, pred))) == 0
 
 
 def test_without_candidates_nothing_is_matched():

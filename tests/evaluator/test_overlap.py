@@ -36,6 +36,19 @@ def test_foreground_is_both_pred_alone_truth_alone():
     assert count_overlaps(truth, pred).foreground() == (1, 2, 3)
 
 
+def test_iou_of_a_pair_is_shared_over_union():
+    truth = boxes(((0, 0, 0), (1, 1, 4)), shape=(1, 1, 8))
+    pred = boxes(((0, 0, 2), (1, 1, 6)), shape=(1, 1, 8))
+    pairs = count_overlaps(truth, pred).pairs()
+    assert [column.tolist() for column in pairs] == [[1], [1], [2 / 6]]
+
+
+def test_objects_that_share_nothing_are_no_candidates():
+    truth = boxes(((0, 0, 0), (1, 1, 1)))
+    pred = boxes(((5, 5, 5), (6, 6, 6)))
+    assert [len(column) for column in count_overlaps(truth, pred).pairs()] == [0, 0, 0]
+
+
 @settings(max_examples=40, deadline=None)
 @given(truth=SMALL, pred=SMALL)
 def test_the_table_equals_counting_voxel_by_voxel(truth, pred):
