@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,10 @@ class Run:
         path = self.folder / "last.pt"
         if not path.is_file():
             return None
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ConfigError(f"{path} is not the state of a run: remove it to begin anew.") from error
 
     def save_weights(self, weights: dict[str, Tensor]) -> None:
         """Keep the weights to predict with."""
