@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -43,13 +44,13 @@ def load(
         return _store(bundle, newest, by=by)
     if in_place:
         return _store(bundle, version, by=by)
-    copy = _copy_truth(bundle)
-    version.path = str(copy)
-    try:
-        return _store(bundle, version, by=by)
-    except BaseException:
-        shutil.rmtree(copy)
-        raise
+    with ExitStack() as undo:
+        copy = _copy_truth(bundle)
+        undo.callback(shutil.rmtree, copy)
+        version.path = str(copy)
+        challenge = _store(bundle, version, by=by)
+        undo.pop_all()  # stored: the copy stays
+    return challenge
 
 
 def fingerprint(rules: scoring.Rules) -> str:

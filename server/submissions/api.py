@@ -35,7 +35,7 @@ class UploadRequest(serializers.Serializer[Any]):
     team = serializers.SlugField(required=False, allow_blank=True, default="")
     filename = serializers.CharField(max_length=500)
     size = serializers.IntegerField(min_value=1)
-    sha256 = serializers.RegexField(r"^[0-9a-f]{64}$", required=False, default="")
+    sha256 = serializers.RegexField(r"^[0-9a-f]{64}$", required=False, allow_blank=True, default="")
 
 
 class UploadSerializer(serializers.ModelSerializer[Upload]):
@@ -213,6 +213,13 @@ class SubmissionDetail(SubmissionSerializer):
         return [row | {"score": sight.number(row["score"])} for row in rows]
 
 
+class Wanted(serializers.Serializer[Any]):
+    """Which submissions a list is to hold; all without a challenge, all its phases without one."""
+
+    challenge = serializers.SlugField(required=False, allow_blank=True, default="")
+    phase = serializers.SlugField(required=False, allow_blank=True, default="")
+
+
 class Submissions(GenericAPIView[Submission]):
     """Submissions of one's own teams."""
 
@@ -226,16 +233,19 @@ class Submissions(GenericAPIView[Submission]):
 
     @extend_schema(
         operation_id="submissions_list",
-        parameters=[OpenApiParameter("challenge", str), OpenApiParameter("phase", str)],
+        parameters=[Wanted],
         responses=SubmissionSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
         """All, or those of one challenge, or of one phase of it."""
+        asked = Wanted(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        wish = asked.validated_data
         rows = self.get_queryset()
-        if challenge := request.query_params.get("challenge"):
-            rows = rows.filter(phase__challenge__slug=challenge)
-        if phase := request.query_params.get("phase"):
-            rows = rows.filter(phase__slug=phase)
+        if wish["challenge"]:
+            rows = rows.filter(phase__challenge__slug=wish["challenge"])
+        if wish["phase"]:
+            rows = rows.filter(phase__slug=wish["phase"])
         page = self.get_serializer(self.paginate_queryset(rows), many=True)
         return self.get_paginated_response(page.data)
 

@@ -128,9 +128,10 @@ class Submissions(models.QuerySet["Submission"]):
         items = ItemScore.objects.filter(evaluation=models.OuterRef("newest")).order_by()
         done = models.Q(status=ItemScore.Status.SCORED)
         rows = self.annotate(newest=models.Subquery(evaluations.order_by("-pk").values("pk")[:1]))
+        light = Evaluation.objects.defer("result", "labels", "timings")  # a list shows none of them
         return rows.annotate(
             items_done=_count(items.filter(done)), items_total=_count(items)
-        ).prefetch_related("evaluations__truth")
+        ).prefetch_related(models.Prefetch("evaluations", light))
 
     def counted(self, team: Team, phase: Phase, *, at: datetime) -> Submissions:
         """A team's submissions of the last 24 hours that use quota, oldest first."""
