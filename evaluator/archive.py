@@ -28,6 +28,16 @@ LONGEST_NAME = 512
 DEEPEST_NAME = 32
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 LOCAL_HEADER = 30  # bytes before the name
+DAMAGE = (  # what the zip library raises for bytes that make no sense
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+)
 BLOCK = 1 << 20
 REZIP = "Zip the folder again, or use `evaluator pack`."
 
@@ -115,7 +125,7 @@ class ZipArchive(Archive):
         try:
             with self._file.open(self._infos[name]) as file:
                 return file.read(LARGEST_TEXT + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except DAMAGE as error:
             raise bad_metadata("its metadata file is damaged inside the zip.") from error
 
     def store(self, folder: str) -> dict[str, Any]:
@@ -228,7 +238,7 @@ def _files(root: Path) -> Iterator[str]:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, IndexError, struct.error, OSError) as error:
+    except DAMAGE as error:
         with path.open("rb") as file:
             begins_well = file.read(4) == b"PK\x03\x04"
         if begins_well:

@@ -1,13 +1,11 @@
 """The eight cases of every metric (identical, disjoint, both empty, only one of them empty, split,
 merged, shifted) and the rules of `crista-1`, with values worked out by hand."""
 
-import json
 import math
 from decimal import Decimal
 
 import numpy as np
 import pytest
-import tifffile
 
 from evaluator import Counts, Sums, Unreadable, get_protocol, label_score, score_pair, scoring
 from evaluator import worst_sums as worst
@@ -265,19 +263,3 @@ def test_the_score_of_a_distance_follows_its_definition():
     assert distance_score(0.0, grid, RULES) == 1.0
     assert distance_score(13.0, grid, RULES) == float(1 / Decimal("1.01"))
     assert distance_score(100.0, grid, RULES) == pytest.approx(1.01 ** (-100 / 13), rel=1e-14)
-
-
-# ------------------------------------------------------------------------------ published figures
-
-
-@pytest.mark.parametrize("part", ["z000-127", "z128-159"])
-@pytest.mark.parametrize("method", ["ffn", "watershed"])
-def test_pq_of_real_neurons_equals_the_reference(real_data, part, method):
-    folder = real_data / "flyem_fibsem"
-    names = (f"neurons_gt_{part}.tif", f"pred_{method}_{part}.tif")
-    truth, pred = (tifffile.imread(folder / name) for name in names)
-    sums = score(truth, pred, shape=truth.shape, voxel_size=(10.0, 10.0, 10.0))
-    references = json.loads((folder / "expected.json").read_text())["recomputed"]
-    expected = next(row["instances"] for row in references if row["pred"] == names[1])
-    assert sums.good == Counts(expected["tp"], expected["fp"], expected["fn"])
-    assert round(labelled(sums)["pq"], 6) == expected["pq"]
