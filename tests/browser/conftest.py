@@ -2,23 +2,47 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 OUTPUT = Path(__file__).resolve().parents[2] / "test-output" / "screenshots"
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args):
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One per file: it holds an event loop, which the database's own tests must not meet."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
         if os.environ.get("CI"):
             pytest.fail("Chromium is missing: the browser tests cannot run")
         pytest.skip("no Chromium on this machine (on Debian: apt install chromium)")
-    arguments = ["--no-sandbox", "--no-first-run", *QUIET]
-    return {**browser_type_launch_args, "executable_path": chromium, "args": arguments}
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--no-first-run", *QUIET]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visitor(browser) -> Iterator[Page]:
+    """A new visitor's page."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def page(visitor) -> Iterator[Page]:
+    """A page that fails the test on any error in its console, CSP violations among them."""
+    errors: list[str] = []
+    visitor.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    visitor.on("pageerror", lambda error: errors.append(str(error)))
+    yield visitor
+    assert errors == []
 
 
 @pytest.fixture
@@ -26,10 +50,9 @@ def shoot():
     """Keep a screenshot of a page at desktop and phone width."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
 
-    def take(page, name):
-        for width in (1280, 390):
+    def take(page: Page, name: str) -> None:
+        for width in (390, 1280):
             page.set_viewport_size({"width": width, "height": 900})
             page.screenshot(path=OUTPUT / f"{name}-{width}.png", full_page=True)
-        page.set_viewport_size({"width": 1280, "height": 900})
 
     return take
