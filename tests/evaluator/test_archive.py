@@ -250,6 +250,17 @@ def test_an_entry_under_another_name_than_the_directory_says_is_found(chunks):
         verified(chunks, "a/b")
 
 
+def test_an_entry_that_does_not_inflate_is_found(there):
+    path = zipped(there, "a/0", method=zipfile.ZIP_DEFLATED, text=random.Random(1).randbytes(99))
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo("a/0").compress_size
+    content = path.read_bytes()
+    header = content.index(b"a/0") + 3
+    path.write_bytes(content[:header] + b"\xff" * size + content[header + size :])
+    with pytest.raises(Unreadable, match="damaged"):
+        verified(path, "a")
+
+
 @pytest.mark.parametrize("change", [-1, 1, 1000])
 def test_an_entry_of_another_size_than_the_directory_says_is_found(chunks, change):
     content = bytearray(chunks.read_bytes())

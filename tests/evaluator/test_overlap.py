@@ -78,6 +78,10 @@ def test_numbering_does_not_depend_on_the_width_of_ids(dtype):
     assert np.array_equal(number_objects(labels), labels)
 
 
+def test_a_mask_is_one_object():
+    assert number_objects(cube((0, 0, 0))).max() == 1
+
+
 def test_the_largest_ids_stay_apart():
     ids = np.array([2**64 - 1, 2**64 - 2, 2**63, 2**53, 2**53 + 1, 0], np.uint64)
     assert number_objects(ids.reshape(1, 1, 6)).tolist() == [[[1, 2, 3, 4, 5, 0]]]

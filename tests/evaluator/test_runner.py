@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import zarr
 
 from evaluator import (
     Counts,
+    EvaluatorError,
     Manifest,
     ManifestError,
     Status,
@@ -172,9 +174,27 @@ def test_what_is_rejected_is_not_scored(challenge, manifest, tmp_path):
         scored(challenge, manifest, tmp_path / "s.zip")
 
 
+class Deadly:
+    """Ends the process that receives it, as running out of memory would."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_a_process_that_dies_is_an_error_with_a_way_out(challenge, manifest):
+    with pytest.raises(EvaluatorError, match=r"memory ran out\. Try again with --jobs 1"):
+        score_submission(
+            challenge / "s.zip",
+            truth=challenge / "truth.zarr",
+            manifest=manifest,
+            protocol=Deadly(),
+            jobs=2,
+        )
+
+
 def test_truth_that_is_not_there_is_the_organisers_mistake(challenge, manifest, tmp_path):
     for jobs in (1, 2):
-        with pytest.raises(ManifestError, match="truth of crop1/membrane cannot be read") as caught:
+        with pytest.raises(ManifestError, match=r"truth of crop\d/\w+ cannot be read") as caught:
             score_submission(
                 challenge / "s.zip", truth=tmp_path, manifest=manifest, protocol=RULES, jobs=jobs
             )
