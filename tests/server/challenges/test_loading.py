@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 import zarr
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError
 
 from server.accounts.models import AuditEvent
 from server.challenges.bundle import read_bundle
-from server.challenges.loading import load
+from server.challenges.loading import fingerprint, load
 from server.challenges.models import Challenge, TruthVersion
 
 pytestmark = pytest.mark.django_db
@@ -110,3 +112,46 @@ def test_a_bundle_with_a_mistake_changes_nothing(folder):
     with pytest.raises(CommandError, match=r"Nothing was loaded\."):
         call_command("load_challenge", str(folder))
     assert Challenge.objects.get().title == "Made up"
+
+
+def test_a_loading_that_fails_half_way_leaves_nothing(folder):
+    toml = folder / "challenge.toml"
+    toml.write_text(
+        toml.read_text() + toml.read_text().split("\n\n", 1)[1].replace('"test"', '"b"')
+    )
+    bundle = read_bundle(folder)
+    broken = replace(bundle, phases=(bundle.phases[0], replace(bundle.phases[1], opens=None)))
+    Path(settings.TRUTH_DIR).mkdir(mode=0o700, exist_ok=True)
+    before = sorted(Path(settings.TRUTH_DIR).iterdir())
+    with pytest.raises(IntegrityError):
+        load(broken)
+    assert not Challenge.objects.exists()
+    assert not TruthVersion.objects.exists()
+    assert not AuditEvent.objects.filter(kind__in=("truth", "phase")).exists()
+    assert sorted(Path(settings.TRUTH_DIR).iterdir()) == before
+
+
+def test_a_second_phase_comes_and_a_missing_one_stays(folder):
+    toml = folder / "challenge.toml"
+    first = toml.read_text()
+    second = first.split("\n\n", 1)[1].replace('"test"', '"later"')
+    challenge = load(read_bundle(folder))
+    toml.write_text(first + "\n" + second)
+    load(read_bundle(folder))
+    assert [phase.slug for phase in challenge.phases.all()] == ["test", "later"]
+    toml.write_text(first)
+    load(read_bundle(folder))
+    assert [phase.slug for phase in challenge.phases.all()] == ["test", "later"]
+
+
+def test_content_that_changed_behind_the_back_is_found_by_rereading(folder):
+    challenge = load(read_bundle(folder))
+    path = folder / "truth.zarr" / change_truth(folder)
+    known = challenge.truths.get()
+    touched = read_bundle(folder)
+    TruthVersion.objects.filter(pk=known.pk).update(fingerprint=fingerprint(touched.rules))
+    load(touched)
+    assert challenge.truths.count() == 1  # no file looks changed
+    load(touched, reread=True)
+    assert challenge.truths.count() == 2
+    assert path.is_dir()
