@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from evaluator.manifest import load_manifest
 from evaluator.protocol import get_protocol
 from evaluator.report import Problem, Report
 from evaluator.runner import score_submission
-from evaluator.scores import SCHEMA, TargetScore
+from evaluator.scores import SCHEMA, Result, TargetScore
 from evaluator.submission import check_submission, pack_folder
 from evaluator.version import __version__
 
@@ -168,7 +169,8 @@ def _read_result(path: Path) -> dict[str, Any]:
         raise EvaluatorError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise EvaluatorError(f"{path} is not JSON; expected a result of `score --json`.") from error
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+    needed = {f.name for f in fields(Result)}
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA or needed - set(values):
         raise EvaluatorError(f"{path} is not a result of schema {SCHEMA}.")
     return values
 

@@ -6,6 +6,8 @@
     ├── Unreadable         one array cannot be read; its target counts as worst (participant)
     └── ServerError        a server said no, or could not be reached (commands towards a server)
 
+An error that is also `Explained` carries a code for programs and the next step.
+
 Every message is a sentence for the person who can mend it: what was found where, what was
 expected, what to do.
 """

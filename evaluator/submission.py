@@ -164,11 +164,11 @@ def pack_folder(folder: Path, manifest: Manifest, out: Path) -> Report:
 
 def _smallest(array: np.ndarray, target: Target) -> np.ndarray:
     """Whole numbers in the smallest unsigned dtype; fractions (semantic only) as float32."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise SubmissionError(f"{target.path}: it holds values that are not finite.")
     if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
         if target.label.kind == Kind.INSTANCE:
             raise SubmissionError(f"{target.path}: object ids must be whole numbers.")
-        if not np.isfinite(array).all():
-            raise SubmissionError(f"{target.path}: probabilities must be finite.")
         return array.astype(np.float32)
     if array.dtype.kind not in "biuf" or array.min() < 0:
         raise SubmissionError(f"{target.path}: expected whole numbers from 0 up.")

@@ -167,7 +167,7 @@ def test_a_result_that_cannot_be_written_is_said_so(run, challenge):
 
 
 def test_a_json_file_that_is_no_result_is_refused(run, tmp_path):
-    for text in ("[]", "{}", '{"schema": 99}'):
+    for text in ("[]", "{}", '{"schema": 99}', '{"schema": 1}'):
         (tmp_path / "r.json").write_text(text)
         code, _, err = run("show", "r.json")
         assert code == 2

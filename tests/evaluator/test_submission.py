@@ -123,8 +123,10 @@ def test_probabilities_stay_fractions(tmp_path):
         (IDS.astype(int) - 1, "from 0 up"),
         (IDS + 0.5, "whole numbers"),
         (IDS.astype(str), "whole numbers"),
+        (np.where(MASK, np.inf, 0.0), "not finite"),
+        (np.where(MASK, np.nan, 0.0), "not finite"),
     ],
-    ids=["shape", "negative", "fractions", "text"],
+    ids=["shape", "negative", "fractions", "text", "infinite", "nan"],
 )
 def test_an_array_that_does_not_fit_is_not_written(tmp_path, array, sentence):
     with pytest.raises(SubmissionError, match=sentence):
