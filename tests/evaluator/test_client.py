@@ -243,7 +243,7 @@ def test_status_lists_submissions_and_shows_one(logged_in, packed):
     logged_in("submit", str(packed), "--challenge", "live", "--method", "Shown")
     assert "Shown" in logged_in("status")
     number = str(Submission.objects.get().pk)
-    assert "(Shown, Ada): received" in logged_in("status", number)
+    assert "(Shown, ada): received" in logged_in("status", number)
 
 
 def test_watching_a_submission_that_was_not_scored_ends_with_an_error(logged_in, packed):
