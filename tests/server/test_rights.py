@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from server.accounts.models import Token
 from server.submissions.models import Submission, Upload
-from tests.server.making import api, entered, send, stored
+from tests.server.making import api, entered, moment, send, stored
 
 # What each of them gets: nobody logged in, a rival, the sender, an organiser.
 ROWS = {
@@ -114,6 +114,8 @@ def test_no_route_shows_participants_the_truth_or_each_others_files(
 def test_outside_full_phases_no_rival_sees_a_score(people, story, phase, visibility):
     phase.visibility = visibility
     phase.save()
+    # Moments without fractions of a second, which could look like a score.
+    Submission.objects.update(created=moment("2026-03-01T12:00"))
     evaluation = Submission.objects.get().evaluation
     numbers = [f"{evaluation.overall:.3f}"[:5], f"{evaluation.overall:.3f}"[1:5]]
     for client in (api(), api(people.bob)):
