@@ -134,7 +134,8 @@ class Client:
         url = f"uploads/{begun['id']}/"
         try:
             self._send(path, url, part=int(begun["part_size"]), sent=sent)
-            self.call("POST", f"{url}finish/")
+            # The server reads the whole file again for its digest: 100 GB take minutes.
+            self.call("POST", f"{url}finish/", timeout=3600)
         except (ServerError, KeyboardInterrupt):
             self._discard(url)
             raise

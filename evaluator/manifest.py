@@ -183,6 +183,8 @@ def _parse_label(name: str, table: Any) -> Label:
         raise ManifestError(
             f"labels.toml: [{name}] must be a table named with letters, digits, . _ -."
         )
+    if name.isdecimal():
+        raise ManifestError(f"labels.toml: [{name}] needs a name with a letter in it.")
     if unknown := set(table) - {"id", "kind", "contains"}:
         raise ManifestError(f"labels.toml: [{name}] has unknown keys {sorted(unknown)}.")
     number, kind, contains = table.get("id"), table.get("kind"), table.get("contains", [])

@@ -88,10 +88,16 @@ def items(rules: Rules) -> list[Item]:
     return [_item(target) for target in targets]
 
 
-def check(submission: Path, rules: Rules) -> tuple[bool, dict[str, Any]]:
-    """Can the archive be scored, and everything found in it; from its metadata alone."""
+def check(submission: Path, rules: Rules, *, called: str) -> tuple[bool, dict[str, Any]]:
+    """Can the archive be scored, and everything found in it; from its metadata alone.
+
+    called: what the participant calls the file, which is kept here under another name.
+    """
     report = check_submission(submission, _manifest(rules))
-    return report.accepted, report.to_json()
+    found = report.to_json()
+    for problem in found["problems"]:
+        problem["message"] = problem["message"].replace(submission.name, called)
+    return report.accepted, found
 
 
 def score_item(target: str, submission: Path, rules: Rules) -> dict[str, Any]:

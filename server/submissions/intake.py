@@ -63,7 +63,8 @@ def check(submission_id: int) -> None:
     if submission.status != Status.RECEIVED or not submission.advance(Status.CHECKING):
         return  # cancelled meanwhile, or checked by another worker
     rules = evaluation.rules_of(submission.phase.truth, submission.phase.challenge.protocol)
-    accepted, report = scoring.check(submission.upload.path, rules)
+    upload = submission.upload
+    accepted, report = scoring.check(upload.path, rules, called=upload.filename)
     if accepted:
         evaluation.start(submission, report=report)
     else:

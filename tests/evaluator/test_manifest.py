@@ -79,6 +79,7 @@ def test_a_wrong_table_is_refused_with_its_line(table, sentence):
     ("definitions", "sentence"),
     [
         ("[mito", "not TOML"),
+        ('[37]\nid = 37\nkind = "instance"', "needs a name with a letter"),
         ('[mito]\nid = 0\nkind = "instance"', "id of 1 or more"),
         ('[mito]\nid = 1\nkind = "blob"', "semantic"),
         ('[mito]\nid = 1\nkind = "instance"\ncolour = 1', "unknown keys"),

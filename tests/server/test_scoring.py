@@ -25,10 +25,10 @@ def test_items_come_smallest_first_and_then_by_name(rules):
 
 
 def test_a_good_archive_is_accepted_and_a_bad_one_named(rules, packed, tmp_path):
-    assert scoring.check(packed, rules)[0] is True
+    assert scoring.check(packed, rules, called="mine.zip")[0] is True
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"PK no")
-    accepted, report = scoring.check(bad, rules)
+    accepted, report = scoring.check(bad, rules, called="mine.zip")
     assert not accepted
     assert report["problems"][0]["code"] == "not_a_zip"
 

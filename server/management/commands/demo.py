@@ -105,9 +105,7 @@ class Demo:
         data = self.home / "data"
         made = self.step(say, "data", self._data_command(data), makes=data)
         call_command("load_challenge", str(data / "challenge"), verbosity=0)
-        challenge = tomllib.loads((data / "challenge" / "challenge.toml").read_text("utf-8"))[
-            "slug"
-        ]
+        challenge = _slug(data / "challenge")
         for entry in ENTRIES:
             packed = self.entry(say, entry, data, after=made)
             self.submit(say, entry, challenge, packed)
@@ -214,6 +212,10 @@ class Demo:
                 email, self.password, name=name, is_staff=staff, is_superuser=staff
             )
         return user
+
+
+def _slug(bundle: Path) -> str:
+    return str(tomllib.loads((bundle / "challenge.toml").read_text("utf-8"))["slug"])
 
 
 def _password(path: Path) -> str:

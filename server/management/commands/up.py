@@ -91,7 +91,7 @@ def start(supervisor: Supervisor, state: Path, *, host: str, port: int, workers:
     gunicorn = (
         *(sys.executable, "-m", "gunicorn", "server.wsgi", "--bind", f"{host}:{port}"),
         *("--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "120"),
-        *("--chdir", str(settings.BASE_DIR), "--access-logfile", "-"),
+        *("--chdir", str(settings.BASE_DIR), "--access-logfile", "-", "--no-control-socket"),
     )
     supervisor.start(Program("site", gunicorn, environment))
     for number in range(1, workers + 1):
