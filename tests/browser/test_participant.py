@@ -85,7 +85,6 @@ PAGES = {
     "login": "/accounts/login/",
     "reset": "/accounts/password/reset/",
     "not-found": "/nothing-here/",
-    "api-docs": "/api/docs/",
 }
 OWN_PAGES = {
     "submissions": "/submissions/",
@@ -100,6 +99,12 @@ def test_no_page_is_wider_than_a_phone(installation, packed, name, shoot, visito
     visitor.goto(installation.address + PAGES[name])
     shoot(visitor, name)
     fits(visitor)
+
+
+def test_the_api_is_described_where_the_site_says(installation, page, shoot):
+    page.goto(f"{installation.address}/api/docs/")
+    expect(page.get_by_text("/api/submissions/", exact=True).first).to_be_visible(timeout=30_000)
+    shoot(page, "api-docs")
 
 
 def test_no_page_of_ones_own_is_wider_than_a_phone(installation, packed, page, shoot):
