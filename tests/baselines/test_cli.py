@@ -1,0 +1,62 @@
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from baselines.cli import app, main
+from baselines.layout import DataFolder, Split
+from evaluator.manifest import load_manifest
+from evaluator.submission import check_submission
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_from_nothing_to_an_accepted_submission(tmp_path):
+    data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "out.zip"
+    steps = [
+        ("phantom", data, "--shape", "8,48,48", "--voxel-size", "8,8,8", "--cell-size", 300),
+        ("train", "unet2d", "--data", data, "--out", run, "--set", "training.steps=3",
+         "--set", "model.width=8", "--set", "training.patch=[1,32,32]", "--device", "cpu"),
+        ("predict", run, "--data", data, "--out", tmp_path / "pred", "--device", "cpu"),
+        ("pack", tmp_path / "pred", "--manifest", data / "challenge", "--out", out),
+    ]  # fmt: skip
+    for step in steps:
+        result = call(*step)
+        assert result.exit_code == 0, (step, result.output)
+    report = check_submission(out, load_manifest(data / "challenge"))
+    assert report.accepted
+    assert set(report.targets.values()) == {"ok"}
+
+
+def test_counts_of_crops_are_taken_from_the_option(tmp_path):
+    arguments = ("--shape", "2,16,16", "--crops", "train:1,hidden:0")
+    assert call("phantom", tmp_path, *arguments).exit_code == 0
+    assert DataFolder(tmp_path).crops(Split.TRAIN) == ["phantom-train-1"]
+    assert DataFolder(tmp_path).crops(Split.HIDDEN) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("phantom", "x", "--shape", "1,2"), "--shape needs three numbers"),
+        (("phantom", "x", "--voxel-size", "0,1,1"), "above 0"),
+        (("phantom", "x", "--crops", "two"), "--crops needs the form"),
+        (("import-stack", "--out", "x"), "needs --from stack.toml, or --raw"),
+        (("train", "unet9d", "--data", "x", "--out", "y"), "unet2d, unet3d"),
+        (("train", "unet2d", "--data", "x", "--out", "y"), "has no train crops"),
+        (("predict", "x", "--data", "y", "--out", "z"), "holds no run"),
+        (("threshold", "--data", "x", "--out", "y"), "has no hidden crops"),
+        (("pack", "x", "--manifest", "y", "--out", "z"), "is missing"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_two(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["baselines", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    said = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert words in said
+    assert "Traceback" not in said
