@@ -13,7 +13,7 @@ def turn_and_flip(
     arrays: list[np.ndarray], config: AugmentConfig, random: np.random.Generator
 ) -> list[np.ndarray]:
     """The same flips and quarter turns of the plane for every array (..., Z, Y, X)."""
-    flips = [axis for axis in (-3, -2, -1) if random.random() < 0.5]
+    flips = tuple(axis for axis in (-3, -2, -1) if random.random() < 0.5)
     turns = int(random.integers(4))
     if config.flips and flips:
         arrays = [np.flip(array, flips) for array in arrays]
@@ -27,7 +27,8 @@ def relight(raw: np.ndarray, config: AugmentConfig, random: np.random.Generator)
     """Other contrast, brightness, gamma and more noise.  raw: float32, mean 0, deviation 1."""
     gain, bias, gamma, noise = random.normal(0, 1, 4).tolist()  # NumPy scalars would make float64
     # Gamma bends the grey scale around -2 .. 2, where nearly all values lie.
-    level = np.clip((raw + 2.5) / 5, 1e-3, None)
+    level: np.ndarray = np.clip((raw + 2.5) / 5, 1e-3, None)
     raw = level ** math.exp(config.gamma * gamma) * 5 - 2.5
     raw = raw * math.exp(config.gain * gain) + config.bias * bias
-    return raw + config.noise * abs(noise) * random.standard_normal(raw.shape, np.float32)
+    raw += config.noise * abs(noise) * random.standard_normal(raw.shape, np.float32)
+    return raw

@@ -43,9 +43,9 @@ class Tiling:
                 self.shape, self.tile, self.overlap, block.start, block.stop, strict=True
             )
         )
-        for start in itertools.product(*axes):
-            z, y, x = (a + size for a, size in zip(start, self.tile, strict=True))
-            yield Box(start, (z, y, x))
+        for z, y, x in itertools.product(*axes):
+            ends = (a + size for a, size in zip((z, y, x), self.tile, strict=True))
+            yield Box((z, y, x), (next(ends), next(ends), next(ends)))
 
 
 def plan_tiling(shape: Shape, config: PredictionConfig, multiple: Shape) -> Tiling:
@@ -112,6 +112,7 @@ def predictor_of(model: nn.Module, *, device: torch.device, bf16: bool) -> Predi
 
     def predict(raw: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return model(raw.to(device)).float().sigmoid().cpu()
+            logits: Tensor = model(raw.to(device))
+            return logits.float().sigmoid().cpu()
 
     return predict

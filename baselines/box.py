@@ -44,6 +44,7 @@ class Box:
 def blocks_of(shape: Shape, block: Shape) -> Iterator[Box]:
     """Boxes of at most `block` voxels that cover a volume, each voxel once."""
     starts = (range(0, n, size) for n, size in zip(shape, block, strict=True))
-    for start in itertools.product(*starts):
-        z, y, x = (min(a + size, n) for a, size, n in zip(start, block, shape, strict=True))
-        yield Box(start, (z, y, x))
+    for z, y, x in itertools.product(*starts):
+        ends = zip((z, y, x), block, shape, strict=True)
+        end_z, end_y, end_x = (min(a + size, n) for a, size, n in ends)
+        yield Box((z, y, x), (end_z, end_y, end_x))

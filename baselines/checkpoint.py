@@ -18,10 +18,10 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from baselines.config import Config, ConfigError, load_config, to_json
-from baselines.models import build_model
+from baselines.models import UNet, build_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,12 @@ class Run:
         if not path.is_file():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ConfigError(f"{path} is not the state of a run: remove it to begin anew.") from error
+            raise ConfigError(
+                f"{path} is not the state of a run: remove it to begin anew."
+            ) from error
+        return state
 
     def save_weights(self, weights: dict[str, Tensor]) -> None:
         """Keep the weights to predict with."""
@@ -98,7 +101,7 @@ class Run:
         path = self.folder / "results.json"
         return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
-    def model(self) -> nn.Module:
+    def model(self) -> UNet:
         """The trained network.  Raises ConfigError if there are no weights, or others."""
         config = self.config()
         model = build_model(

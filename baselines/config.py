@@ -127,7 +127,7 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     for override in overrides:
         _override(table, override)
-    config = build(Config, table, where="")
+    config: Config = build(Config, table, where="")
     _check(config)
     return config
 

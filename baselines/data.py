@@ -6,7 +6,7 @@ A batch is a function of (seed, step): no state is carried, so resuming gives th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +126,8 @@ def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
 
 
 def _repeated(index: np.ndarray, n: int) -> np.ndarray:
-    return np.clip(index, 0, n - 1)
+    clipped: np.ndarray = np.clip(index, 0, n - 1)
+    return clipped
 
 
 def open_level(path: Path, voxel_size: tuple[float, ...]) -> Volume:
@@ -240,7 +241,7 @@ class Patches:
     labels: list[str]
     config: Config
 
-    def batches(self, first: int, last: int) -> Iterator[Batch]:
+    def batches(self, first: int, last: int) -> Generator[Batch, None, None]:
         """The batches of steps first .. last - 1; the next is made while one is in use."""
         with ThreadPoolExecutor(max_workers=1) as maker:
             ahead = maker.submit(self.batch, first)
@@ -296,6 +297,8 @@ def cut(
     Weight is 0 outside the crop, among its validation planes, and for labels not annotated there.
     """
     raw = read_padded(crop.raw, start, size)
+    z, y, x = (a + n for a, n in zip(start, size, strict=True))
+    box = Box(start, (z, y, x))
     target = np.zeros((len(labels), *size), np.float32)
     weight = np.zeros((len(labels), *size), np.float32)
     room = (crop.planes, *crop.grid.shape[1:])
@@ -307,11 +310,11 @@ def cut(
             # A little more on each side, so that borders with neighbours outside are seen.
             less = shrink.get(label, 0)
             margin = 1 + less
-            wide = Box(start, tuple(a + n for a, n in zip(start, size, strict=True))).grown((margin,) * 3)
+            wide = box.grown((margin, margin, margin))
             ids = read_padded(crop.labels[label], wide.start, wide.shape, mirror=False)
             inner = (slice(margin, -margin),) * 3
             target[k] = foreground(ids, shrink=less)[inner]
-            weight[(k, *inside)] = 1
+            weight[k][inside] = 1
     return raw, target, weight
 
 

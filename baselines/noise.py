@@ -33,10 +33,12 @@ class Positions:
 def hash_uniform(seed: int, *integers: np.ndarray | int) -> np.ndarray:
     """Uniform values in [0, 1) that depend only on the seed and the integers (broadcast)."""
     with np.errstate(over="ignore"):
-        state = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) + np.uint64(0x9E3779B97F4A7C15)
+        start = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) + np.uint64(0x9E3779B97F4A7C15)
+        state: np.ndarray = np.asarray(start)
         for part in integers:
             state = _mix(state ^ np.asarray(part).astype(np.int64).view(np.uint64))
-    return (state >> np.uint64(11)) / float(1 << 53)
+    uniform: np.ndarray = (state >> np.uint64(11)) / float(1 << 53)
+    return uniform
 
 
 def smooth_noise(at: Positions, *, seed: int, period: float) -> np.ndarray:
@@ -48,19 +50,22 @@ def smooth_noise(at: Positions, *, seed: int, period: float) -> np.ndarray:
     ranges = [np.arange(f, f + w.shape[-1]) for f, w in zip(first, weights, strict=True)]
     lattice = _normal(seed, *np.meshgrid(*ranges, indexing="ij"))
     planes = np.tensordot(weights[0], lattice, axes=1)
-    return weights[1] @ planes @ weights[2].transpose(0, 2, 1) / np.float32(_SPLINE_SPREAD)
+    field: np.ndarray = weights[1] @ planes @ weights[2].transpose(0, 2, 1)
+    return field / np.float32(_SPLINE_SPREAD)
 
 
 def _mix(value: np.ndarray) -> np.ndarray:
     # The finaliser of splitmix64: every input bit reaches every output bit.
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    mixed: np.ndarray = value ^ (value >> np.uint64(31))
+    return mixed
 
 
 def _normal(seed: int, *integers: np.ndarray) -> np.ndarray:
     parts = [hash_uniform(seed + 7919 * k, *integers) for k in range(4)]
-    return ((sum(parts) - 2.0) * np.sqrt(3.0)).astype(np.float32)  # the sum of 4 has variance 1/3
+    normal: np.ndarray = (sum(parts) - 2.0) * np.sqrt(3.0)  # the sum of 4 has variance 1/3
+    return normal.astype(np.float32)
 
 
 def _spline(axis: np.ndarray, period: float) -> tuple[int, np.ndarray]:

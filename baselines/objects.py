@@ -59,4 +59,5 @@ def _without_small(found: np.ndarray, smallest: int, offset: int) -> np.ndarray:
     keep = sizes >= max(smallest, 1)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep) + offset, 0).astype(np.uint32)
-    return number[found]
+    ids: np.ndarray = number[found]
+    return ids

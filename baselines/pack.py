@@ -6,7 +6,8 @@ from pathlib import Path
 
 from baselines.layout import DataError
 from evaluator.manifest import Manifest
-from evaluator.submission import Report, SubmissionWriter, check_submission
+from evaluator.report import Report
+from evaluator.submission import SubmissionWriter, check_submission
 from evaluator.volume import open_volume
 
 

@@ -151,13 +151,19 @@ def _paint_cells(
         grey=grey.astype(np.float32), dark=_band(depth, _HALF) * _upright(depth, at), part=part,
         depth=depth, cell=cell, nuc=none, mito=none.copy(), ves=none.copy(),
     )  # fmt: skip
-    return block, [tuple(map(int, keys[n])) for n in np.unique(owner)]
+    return block, [_key(keys[n]) for n in np.unique(owner)]
+
+
+def _key(point: np.ndarray) -> tuple[int, int, int]:
+    z, y, x = point.tolist()
+    return (z, y, x)
 
 
 def _upright(depth: np.ndarray, at: Positions) -> np.ndarray:
     """1 where a membrane stands upright in the section, less where it lies flat and looks pale."""
     across = np.hypot(_slope(depth, 1, at.y[0]), _slope(depth, 2, at.x[0]))
-    return np.clip(0.4 + 0.7 * across, 0.4, 1)
+    upright: np.ndarray = np.clip(0.4 + 0.7 * across, 0.4, 1)
+    return upright
 
 
 def _territory(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +185,10 @@ def _to_wall(voxels: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndar
     near = np.argsort(length)[:24]  # a region has about 15 faces
     walls = length[near] / 2 - (voxels - own) @ (span[near] / length[near, None]).T
     nearest = walls.min(axis=1)
-    return nearest - 6.0 * np.log(np.exp((nearest[:, None] - walls) / 6.0).sum(axis=1))
+    rounded: np.ndarray = nearest - 6.0 * np.log(
+        np.exp((nearest[:, None] - walls) / 6.0).sum(axis=1)
+    )
+    return rounded
 
 
 def _band(distance: np.ndarray, centre: float, width: float = 3.6) -> np.ndarray:
@@ -206,7 +215,8 @@ def _paint_reticulum(block: Painted, seed: int, at: Positions) -> None:
 def _slope(field: np.ndarray, axis: int, along: np.ndarray) -> np.ndarray:
     if field.shape[axis] < 2:
         return np.zeros_like(field)
-    return np.gradient(field, float(along[1] - along[0]), axis=axis)
+    slope: np.ndarray = np.gradient(field, float(along[1] - along[0]), axis=axis)
+    return slope
 
 
 def _cover(block: Painted, box: tuple[slice, ...], distance: np.ndarray) -> None:
@@ -299,7 +309,9 @@ def _cristae(mito: Mitochondrion, away: np.ndarray, along: np.ndarray) -> np.nda
     number = np.round(phase).astype(np.int64)
     across = np.abs(phase - number) * spacing
     reach = np.einsum("...k,...k->...", away, sides[number % 64]) / mito.radius
-    return np.hypot(across, np.maximum(0, ends[number % 64] - reach) * mito.radius)
+    beyond = np.maximum(0, ends[number % 64] - reach) * mito.radius
+    distance: np.ndarray = np.hypot(across, beyond)
+    return distance
 
 
 def _paint_vesicle(block: Painted, vesicle: Vesicle, space: _Space) -> None:

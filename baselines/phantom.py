@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -145,8 +146,8 @@ def _write_crop(
     plan: PhantomPlan,
     grid: VoxelGrid,
     *,
-    raw: zarr.Array,
-    arrays: dict[str, zarr.Array],
+    raw: zarr.Array[Any],
+    arrays: dict[str, zarr.Array[Any]],
 ) -> None:
     counters = {name: _Counter() for name in arrays}
     for box in blocks_of(grid.shape, _BLOCK):

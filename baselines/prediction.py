@@ -50,7 +50,7 @@ def predict(
             f"{data.root} has no hidden crops to predict: no */raw in its hidden folder."
         )
     volumes = [open_level(data.raw(Split.HIDDEN, crop), config.data.voxel_size) for crop in crops]
-    model = model.to(device, memory_format=model.memory_format)
+    model.place(device)
     predictor = predictor_of(model, device=device, bf16=use_bf16(config.training.precision, device))
     mark = json_digest([file_digest(run.weights), dataclasses.asdict(config.prediction)])
     thresholds = thresholds_of(run, config)

@@ -120,5 +120,6 @@ def agreement(probability: np.ndarray, target: np.ndarray, weight: np.ndarray) -
 
 def _above(levels: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     """How many of the levels 0 .. 255 reach each cut."""
-    counts = np.bincount(levels, minlength=256)
-    return counts[::-1].cumsum()[::-1][cuts]
+    counts: np.ndarray = np.bincount(levels, minlength=256)[::-1].cumsum()[::-1]
+    above: np.ndarray = counts[cuts]
+    return above

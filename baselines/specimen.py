@@ -38,7 +38,8 @@ class Nucleus:
         scaled = (points - self.centre) / self.axes
         length = np.linalg.norm(scaled, axis=-1)
         slope = np.linalg.norm(scaled / self.axes, axis=-1)
-        return length * (length - 1) / np.maximum(slope, 1e-6)
+        distance: np.ndarray = length * (length - 1) / np.maximum(slope, 1e-6)
+        return distance
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,15 @@ class _Room:
     def fit(self, axes: np.ndarray) -> np.ndarray:
         """How much ellipsoids around the centre, semi-axes (n, 3), may grow to touch a wall."""
         reach = np.linalg.norm(axes[:, None] * self._normals[None], axis=-1)
-        return ((self._walls - _CLEARANCE) / reach).min(axis=1)
+        room: np.ndarray = (self._walls - _CLEARANCE) / reach
+        least: np.ndarray = room.min(axis=1)
+        return least
 
     def clearance(self, points: np.ndarray) -> np.ndarray:
         """How far points (n, 3) lie from the nearest wall, nucleus or mitochondrion."""
-        free = (self._walls - (points - self.centre) @ self._normals.T).min(axis=1) - _CLEARANCE
+        free: np.ndarray = (self._walls - (points - self.centre) @ self._normals.T).min(
+            axis=1
+        ) - _CLEARANCE
         if self.nucleus is not None:
             free = np.minimum(free, self.nucleus.distance(points) - 14)
         for other in self.mitochondria:
@@ -175,10 +180,11 @@ class _Room:
 
     def _spot(self, random: np.random.Generator, *, margin: float) -> np.ndarray:
         """A random point with some room around it, or the roomiest that was found."""
-        spots = self.centre + random.uniform(-1.9, 1.9, (40, 3)) * self.size
+        spots: np.ndarray = self.centre + random.uniform(-1.9, 1.9, (40, 3)) * self.size
         free = self.clearance(spots)
         roomy = np.flatnonzero(free > margin)
-        return spots[roomy[0] if len(roomy) else int(free.argmax())]
+        spot: np.ndarray = spots[roomy[0] if len(roomy) else int(free.argmax())]
+        return spot
 
 
 def _nucleus(room: _Room, random: np.random.Generator, number: int) -> Nucleus | None:
@@ -199,4 +205,5 @@ def _bent_axis(random: np.random.Generator, start: np.ndarray, *, length: float)
     forward, bend = random.normal(size=(2, 3))
     forward /= np.linalg.norm(forward)
     t = np.linspace(-0.5, 0.5, max(4, round(length / 25)))[:, None]
-    return start + length * (t * forward + 0.35 * (t**2 - 0.08) * bend)
+    points: np.ndarray = start + length * (t * forward + 0.35 * (t**2 - 0.08) * bend)
+    return points

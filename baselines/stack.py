@@ -302,13 +302,13 @@ def _triple(size: tuple[float, ...]) -> Nanometres:
 
 def _check(plan: StackPlan, path: Path) -> None:
     sized = len(plan.voxel_size) == 3 and min(plan.voxel_size) > 0
-    for holds, rule in (
+    for holds, wanted in (
         (sized, "voxel_size needs three values in nm, above 0"),
         (plan.classes, "at least one [classes.NAME] is needed"),
         (plan.crops, "at least one [[crop]] is needed"),
     ):  # fmt: skip
         if not holds:
-            raise DataError(f"{path}: {rule}.")
+            raise DataError(f"{path}: {wanted}.")
     for name, rule in plan.classes.items():
         if not NAME.fullmatch(name) or rule.kind not in tuple(Kind):
             raise DataError(f'{path}: classes.{name} needs kind = "semantic" or "instance".')

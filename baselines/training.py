@@ -25,7 +25,7 @@ from baselines.data import (
     load_crops,
 )
 from baselines.layout import DataFolder
-from baselines.models import build_model
+from baselines.models import UNet, build_model
 from baselines.segmentation import masked_loss
 from baselines.validation import validate
 from evaluator.manifest import Kind
@@ -53,7 +53,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     # Processors without the instruction emulate it, which is slower than float32.
     return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
@@ -73,7 +73,7 @@ def train(
     model = build_model(config.model, labels=len(labels), voxel_size=voxel_size)
     model.check_patch(config.training.patch)
     run.begin(config)
-    model = model.to(device, memory_format=model.memory_format)
+    model.place(device)
     kinds = {name: known.kind for name, known in data.known_labels().items()}
     trainer = Trainer(config, run, model, device, kinds, progress)
     trainer.restore()
@@ -92,7 +92,7 @@ class Trainer:
 
     config: Config
     run: Run
-    model: nn.Module
+    model: UNet
     device: torch.device
     kinds: dict[str, Kind]
     progress: Progress
@@ -105,8 +105,11 @@ class Trainer:
         settings = self.config.training
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed}, {"params": others, "weight_decay": 0.0},
+        ]  # fmt: skip
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+            groups,
             lr=settings.lr, weight_decay=settings.weight_decay,
         )  # fmt: skip
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -239,7 +242,7 @@ def train_step(
         logits = model(raw)
     loss = masked_loss(logits.float(), target, weight)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()

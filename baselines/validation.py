@@ -77,9 +77,9 @@ def validate(
         return None
     dice, thresholds = total.best()
     quality /= np.maximum(weighed, 1)
-    for k in np.flatnonzero(quality.max(axis=0) > 0):
+    for k in np.flatnonzero(quality.max(axis=0) > 0).tolist():
         thresholds[k] = _middle_of_best(quality[:, k])
-    objects = {labels[k]: float(quality[:, k].max()) for k in np.flatnonzero(weighed)}
+    objects = {labels[k]: float(quality[:, k].max()) for k in np.flatnonzero(weighed).tolist()}
     return Validation(
         dict(zip(labels, np.round(dice, 5).tolist(), strict=True)),
         {label: round(value, 5) for label, value in objects.items()},

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from baselines.config import ConfigError, ModelConfig
 from baselines.models.unet import UNet
 
+__all__ = ["MODELS", "UNet", "build_model"]
+
 MODELS: dict[str, Callable[..., UNet]] = {"unet": UNet}
 
 

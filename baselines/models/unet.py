@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from baselines.config import ConfigError, ModelConfig
 from evaluator.geometry import Shape
 
-CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 Factors = tuple[int, ...]
 
@@ -75,10 +76,13 @@ class UNet(nn.Module):
             out = out.reshape(n, z, self.labels, y, x).transpose(1, 2)
         return out
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """The layout in which convolutions are fastest, on CPUs and GPUs alike."""
-        return torch.channels_last if self.dims == 2 else torch.channels_last_3d
+    def place(self, device: torch.device) -> None:
+        """Move to a device, in the layout in which convolutions are fastest there."""
+        layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
+        self.to(device)
+        for weight in self.parameters():
+            if weight.ndim == self.dims + 2:
+                weight.data = weight.data.contiguous(memory_format=layout)
 
     @property
     def multiple(self) -> Shape:
@@ -110,7 +114,8 @@ class UNet(nn.Module):
                 self.narrow[level](x), scale_factor=tuple(map(float, self.factors[level]))
             )
             x = self.up[level](torch.cat([skips[level], x], dim=1))
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
     def pack(self, x: Tensor) -> Tensor:
         """(N, 1, *space) -> (N, stem**2, *space / stem)."""
