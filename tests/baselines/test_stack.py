@@ -1,3 +1,5 @@
+import tomllib
+
 import numpy as np
 import pytest
 import tifffile
@@ -211,3 +213,101 @@ def test_the_command_line_describes_the_same_as_a_file(folder):
 def test_a_class_that_cannot_be_understood_is_quoted(folder, text):
     with pytest.raises(DataError, match=text):
         of_one(folder, classes=[text])
+
+
+def test_a_stack_of_png_images_becomes_a_crop(folder):
+    planes = folder / "planes"
+    planes.mkdir()
+    for z, plane in enumerate(tifffile.imread(folder / "raw.tif")):
+        Image.fromarray(plane).save(planes / f"section_{z:03}.png")
+    data = bring(folder, HEAD + CLASSES + CROP.replace("raw.tif", "planes"))
+    raw = open_volume(data.raw(Split.TRAIN, "a")).read()
+    np.testing.assert_array_equal(raw, tifffile.imread(folder / "raw.tif"))
+
+
+def test_a_folder_of_images_of_different_sizes_names_the_odd_one(tmp_path):
+    for name, size in (("a", (3, 4)), ("b", (3, 5))):
+        Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(DataError, match=r"b\.png has shape \(3, 5\), the first image \(3, 4\)"):
+        read_stack(tmp_path)
+
+
+def test_a_folder_without_images_says_so(tmp_path):
+    with pytest.raises(DataError, match="holds no TIFF or PNG"):
+        read_stack(tmp_path)
+
+
+def test_coloured_images_are_refused(tmp_path):
+    Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / "colour.png")
+    with pytest.raises(DataError, match=r"colour\.png has shape \(3, 4, 3\)"):
+        read_stack(tmp_path / "colour.png")
+
+
+def test_a_single_image_is_a_stack_of_one_plane(tmp_path):
+    write(tmp_path / "one.tif", np.arange(12, dtype=np.uint16).reshape(3, 4))
+    assert read_stack(tmp_path / "one.tif").shape == (1, 3, 4)
+
+
+def test_small_components_can_be_dropped(folder):
+    data = bring(folder, HEAD + CLASSES.replace("[3, 4]", "[3, 4]\nsmallest = 5") + CROP)
+    assert label(data, "mito").max() == 1  # eight voxels in two sections stay, four in one do not
+
+
+def test_labels_keep_their_ids_from_call_to_call(folder):
+    first = bring(folder).known_labels()
+    extra = '[classes.axon]\nkind = "semantic"\nvalues = [3]\n'
+    data = bring(folder, HEAD + extra + CLASSES + CROP.replace('"a"', '"b"'))
+    later = data.known_labels()
+    assert {name: later[name].id for name in first} == {n: v.id for n, v in first.items()}
+    assert len({v.id for v in later.values()}) == 3
+
+
+def test_an_id_can_be_given(folder):
+    data = bring(folder, HEAD + CLASSES.replace("[1]", "[1]\nid = 75") + CROP)
+    ids = {name: found.id for name, found in data.known_labels().items()}
+    assert ids["membrane"] == 75
+    assert ids["mito"] != 75
+
+
+def test_a_label_that_changes_its_kind_is_refused(folder):
+    bring(folder)
+    other = CLASSES.replace('kind = "instance"', 'kind = "semantic"')
+    with pytest.raises(DataError, match="defines mito as instance"):
+        bring(folder, HEAD + other + CROP.replace('"a"', '"b"'))
+
+
+def test_the_bundle_of_a_hidden_crop_is_complete(folder):
+    text = 'slug = "fly"\ntitle = "Fly"\nsummary = "Small."\n' + HEAD + CLASSES
+    data = bring(folder, text + CROP.replace('"train"', '"hidden"'))
+    bundle = tomllib.loads((data.challenge / "challenge.toml").read_text())
+    assert (bundle["slug"], bundle["title"], bundle["summary"]) == ("fly", "Fly", "Small.")
+    overview = (data.challenge / "overview.md").read_text()
+    assert "50 × 4.6 × 4.6 nm" in overview
+    assert "| membrane | semantic |" in overview
+    np.testing.assert_array_equal(label(data, "membrane", Split.HIDDEN), labels() == 1)
+
+
+def test_hidden_labels_do_not_lie_beside_the_raw(folder):
+    data = bring(folder, HEAD + CLASSES + CROP.replace('"train"', '"hidden"'))
+    assert [path.name for path in (data.root / "hidden" / "a").iterdir()] == ["raw"]
+    assert not (data.root / "train").exists()
+
+
+def test_wide_label_values_are_read_as_they_are(folder):
+    wide = labels().astype(np.uint16) * 1000
+    write(folder / "labels.tif", wide)
+    text = HEAD + CLASSES.replace("[1]", "[1000]").replace("[3, 4]", "[3000, 4000]") + CROP
+    data = bring(folder, text)
+    np.testing.assert_array_equal(label(data, "membrane"), labels() == 1)
+    assert label(data, "mito").max() == 2
+
+
+def test_object_ids_and_masks_from_the_command_line(folder):
+    write(folder / "nuc.tif", (labels() == 3).astype(np.uint8))
+    plan = of_one(
+        folder, classes=["neuron=ids:instance"], masks=[f"nuc={folder / 'nuc.tif'}:semantic"]
+    )
+    data = DataFolder(folder / "other")
+    import_stacks(plan, data, progress=lambda _: None)
+    np.testing.assert_array_equal(label(data, "neuron"), labels())
+    np.testing.assert_array_equal(label(data, "nuc"), labels() == 3)
