@@ -33,6 +33,16 @@ def test_a_good_archive_is_accepted_and_a_bad_one_named(rules, packed, tmp_path)
     assert report["problems"][0]["code"] == "not_a_zip"
 
 
+def test_the_participant_reads_the_name_they_gave_the_file_and_never_ours(rules, tmp_path):
+    kept = tmp_path / "5f0c2c1e-0000-4000-8000-000000000000.zip"
+    kept.write_bytes(b"PK no")
+    _, report = scoring.check(kept, rules, called="my results.zip")
+    message = report["problems"][0]["message"]
+    assert message.startswith("my results.zip ")
+    assert kept.stem not in json.dumps(report)
+    assert str(tmp_path) not in json.dumps(report)
+
+
 def test_scores_pass_through_json_without_losing_a_bit(rules, packed):
     scores = [scoring.score_item(item.target, packed, rules) for item in scoring.items(rules)]
     again = json.loads(json.dumps(scores))
