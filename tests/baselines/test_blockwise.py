@@ -112,3 +112,59 @@ def test_a_volume_smaller_than_the_network_wants_is_predicted(shape):
     found = run(tiling, np.zeros(shape, np.float32), predictor)
     assert found.shape == shape
     assert ((found > 0) & (found < 1)).all()
+
+
+def test_tiles_are_handed_over_in_batches_of_the_size_asked_for():
+    sizes = []
+
+    def counting(raw):
+        sizes.append(len(raw))
+        return raw
+
+    tiling = Tiling((4, 16, 16), (1, 8, 8), (0, 0, 0), (4, 16, 16))
+    run(tiling, np.zeros((4, 16, 16), np.float32), counting)
+    assert sizes == [3, 3, 3, 3, 3, 1]  # 4 x 2 x 2 tiles
+
+
+def test_raw_is_normalised_before_the_network_sees_it():
+    seen = []
+    tiling = Tiling((1, 4, 4), (1, 4, 4), (0, 0, 0), (1, 4, 4))
+    raw = InMemory(np.full((1, 4, 4), 150, np.uint8))
+    predict_box(
+        lambda x: seen.append(x) or x, raw, Light(100.0, 25.0), box=Box((0, 0, 0), (1, 4, 4)),
+        tiling=tiling, labels=1, batch=1,
+    )  # fmt: skip
+    assert (seen[0] == 2.0).all()
+    assert seen[0].dtype == torch.float32
+
+
+class Counted:
+    """A volume that notes how much of it is read at a time."""
+
+    shape = (40, 40, 40)
+
+    def __init__(self):
+        self.largest = 0
+
+    def read(self, start, stop):
+        size = tuple(b - a for a, b in zip(start, stop, strict=True))
+        self.largest = max(self.largest, int(np.prod(size)))
+        return np.zeros(size, np.uint8)
+
+
+def test_never_more_than_a_tile_is_read_at_once():
+    volume = Counted()
+    tiling = Tiling(volume.shape, (8, 8, 8), (2, 2, 2), (10, 20, 20))
+    for block in tiling.blocks():
+        predict_box(lambda x: x, volume, AS_IT_IS, box=block, tiling=tiling, labels=1, batch=4)
+    assert volume.largest <= 8 * 8 * 8
+
+
+def test_half_precision_predicts_nearly_the_same():
+    model = build_model(tiny_volume().model, labels=2, voxel_size=(8.0, 8.0, 8.0))
+    raw = torch.randn(1, 1, *model.multiple)
+    full, half = (
+        predictor_of(model, device=torch.device("cpu"), bf16=b)(raw) for b in (False, True)
+    )
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(full, half, atol=0.05, rtol=0.05)

@@ -1,6 +1,8 @@
 import sys
 
+import numpy as np
 import pytest
+import tifffile
 from typer.testing import CliRunner
 
 from baselines.cli import app, main
@@ -60,3 +62,53 @@ def test_a_mistake_is_one_sentence_and_status_two(arguments, words, tmp_path, mo
     assert exit_.value.code == 2
     assert words in said
     assert "Traceback" not in said
+
+
+def write_stacks(folder):
+    labels = np.zeros((2, 24, 24), np.uint8)
+    labels[:, 4:8, 4:8], labels[:, :, 12] = 2, 1
+    raw = np.random.default_rng(0).integers(1, 255, labels.shape, np.uint8)
+    for name, stack in (("raw.tif", raw), ("labels.tif", labels)):
+        tifffile.imwrite(folder / name, stack, photometric="minisblack")
+
+
+def bring(folder, out, *more):
+    return call(
+        "import-stack", "--raw", folder / "raw.tif", "--labels", folder / "labels.tif",
+        "--classes", "membrane=1:semantic", "--classes", "mito=2:instance",
+        "--voxel-size", "50,4.6,4.6", "--out", out, *more,
+    )  # fmt: skip
+
+
+def test_stacks_become_crops_in_several_calls(tmp_path):
+    write_stacks(tmp_path)
+    out = tmp_path / "data"
+    assert bring(tmp_path, out, "--crop", "a", "--planes", "0:1").exit_code == 0
+    hidden = bring(tmp_path, out, "--crop", "b", "--split", "hidden", "--planes", "1:2")
+    assert hidden.exit_code == 0
+    assert DataFolder(out).crops(Split.TRAIN) == ["a"]
+    assert list(DataFolder(out).manifest(Split.HIDDEN).by_path) == ["b/membrane", "b/mito"]
+
+
+def test_the_reference_entry_is_made_and_packed_without_training(tmp_path):
+    write_stacks(tmp_path)
+    out, packed = tmp_path / "data", tmp_path / "out.zip"
+    bring(tmp_path, out, "--split", "hidden")
+    assert call("threshold", "--data", out, "--out", tmp_path / "pred").exit_code == 0
+    result = call("pack", tmp_path / "pred", "--manifest", out / "challenge", "--out", packed)
+    assert result.exit_code == 0
+    assert "accepted" in result.output
+
+
+@pytest.mark.parametrize("planes", ["1", "a:b", "1-2"])
+def test_planes_need_their_form(tmp_path, planes):
+    write_stacks(tmp_path)
+    result = bring(tmp_path, tmp_path / "data", "--planes", planes)
+    assert result.exit_code != 0
+    assert "--planes needs the form FIRST:LAST" in str(result.exception)
+
+
+def test_help_names_every_command():
+    said = call("--help").output
+    for command in ("phantom", "import-stack", "train", "predict", "threshold", "pack"):
+        assert command in said

@@ -1,8 +1,12 @@
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
+from baselines.blockwise import plan_tiling
 from baselines.config import Config, ConfigError, load_config, to_json
+from baselines.models import build_model
 
 
 def write(tmp_path, text):
@@ -80,10 +84,43 @@ def test_the_stored_form_is_read_back_to_the_same_settings(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["unet2d", "unet3d"])
-def test_bundled_settings_are_found_by_name(name, tmp_path):
-    assert load_config(tmp_path.__class__(name)).name == name
+def test_bundled_settings_are_found_by_name(name):
+    assert load_config(Path(name)).name == name
 
 
 def test_an_unknown_name_lists_the_bundled_ones(tmp_path):
     with pytest.raises(ConfigError, match="unet2d, unet3d"):
         load_config(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("name", ["unet2d", "unet3d"])
+@pytest.mark.parametrize("voxel_size", [(8.0, 4.0, 4.0), (50.0, 4.6, 4.6), (10.0, 10.0, 10.0)])
+def test_bundled_settings_suit_every_usual_voxel_size(name, voxel_size):
+    config = load_config(Path(name))
+    model = build_model(config.model, labels=2, voxel_size=voxel_size)
+    model.check_patch(config.training.patch)
+    tiling = plan_tiling((96, 192, 192), config.prediction, model.multiple)
+    assert not any(t % m for t, m in zip(tiling.tile, model.multiple, strict=True))
+
+
+@pytest.mark.parametrize("name", ["unet2d", "unet3d"])
+def test_bundled_settings_make_small_networks_with_short_schedules(name):
+    config = load_config(Path(name))
+    model = build_model(config.model, labels=9, voxel_size=(8.0, 4.0, 4.0))
+    assert sum(weight.numel() for weight in model.parameters()) < 2_000_000
+    assert 0 < config.training.seconds <= 150
+
+
+def test_settings_cannot_be_changed_once_made():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().training.steps = 3
+
+
+def test_a_list_where_a_table_belongs_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="model must be a table"):
+        load_config(write(tmp_path, "model = [1]"))
+
+
+def test_a_wrong_entry_in_a_list_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"training\.patch must be int, not 'a'"):
+        load_config(write(tmp_path, "[training]\npatch = [1, 'a', 64]"))

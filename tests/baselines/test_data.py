@@ -178,3 +178,47 @@ def test_the_level_with_the_models_voxel_size_is_read(tmp_path):
     assert open_level(path, (8.0, 16.0, 16.0)).shape == (6, 4, 4)
     assert open_level(path, (8.0, 8.0, 8.0)).shape == (6, 8, 8)
     assert open_level(path, ()).shape == (6, 8, 8)
+
+
+def test_patches_come_from_larger_crops_more_often():
+    empty = np.zeros(GRID.shape, np.uint8)
+    wide = VoxelGrid((6, 8, 40), GRID.voxel_size)
+    large = make_crop(
+        "b", wide, InMemory(np.full(wide.shape, 7, np.uint8)),
+        {"a": InMemory(np.zeros(wide.shape, np.uint8))}, validation=0.0,
+    )  # fmt: skip
+    source = patches([crop(a=empty, raw=np.full(GRID.shape, 9, np.uint8)), large], ["a"])
+    random = np.random.default_rng(0)
+    names = [source._place(random)[0].name for _ in range(300)]
+    assert 0.75 < names.count("b") / 300 < 0.92  # five sixths of the voxels
+
+
+def test_patches_of_training_never_show_validation_planes_as_annotated():
+    label = np.zeros(GRID.shape, np.uint8)
+    label[4:] = 1
+    whole = crop(validation=0.34, a=label)
+    source = patches([whole], ["a"])
+    for step in range(20):
+        found = source.batch(step)
+        assert not (found.target * found.weight).any()
+
+
+def test_a_patch_larger_than_the_crop_has_weight_inside_only():
+    source = Patches([crop(a=corner())], ["a"], tiny(patch=[1, 16, 16]))
+    weight = source.batch(0).weight
+    assert weight.shape[-2:] == (16, 16)
+    assert (weight.sum(axis=(1, 2, 3, 4)) == 64).all()
+
+
+def test_touching_objects_are_told_apart_across_the_border_of_a_patch():
+    ids = np.ones(GRID.shape, np.uint8)
+    ids[:, :, 4:] = 2
+    _, target, _ = cut(crop(a=ids), (2, 2, 4), (1, 3, 3), ["a"], {})
+    np.testing.assert_array_equal(target[0, 0], [[0, 1, 1]] * 3)
+
+
+def test_shrinking_looks_beyond_the_border_of_a_patch_too():
+    ids = np.zeros(GRID.shape, np.uint8)
+    ids[:, :, 3:] = 1
+    _, target, _ = cut(crop(a=ids), (2, 2, 3), (1, 2, 4), ["a"], {"a": 2})
+    np.testing.assert_array_equal(target[0, 0], [[0, 0, 1, 1]] * 2)

@@ -48,3 +48,51 @@ def test_a_fold_is_dark_along_its_line_only():
 def test_a_scratch_is_bright_along_its_line():
     image = record(flat(), accident="scratch", line=(1.0, 0.0, 64.0))
     assert image[:, 16].mean() > image[:, 2].mean() + 30
+
+
+def test_gain_stretches_around_mid_grey():
+    dark, bright = record(flat(0.3), gain=1.5).mean(), record(flat(0.7), gain=1.5).mean()
+    assert bright - dark > 1.4 * (record(flat(0.7)).mean() - record(flat(0.3)).mean())
+    assert abs(record(flat(), gain=1.5).mean() - record(flat()).mean()) < 2
+
+
+def test_bias_makes_a_section_brighter():
+    assert record(flat(), bias=0.1).mean() > record(flat()).mean() + 15
+
+
+def test_a_tilt_runs_across_the_plane():
+    image = record(flat(), tilt=(1.0, 0.0)).astype(float)
+    rows = image.mean(axis=(0, 2))
+    assert rows[-4:].mean() > rows[:4].mean() + 10
+
+
+def test_bright_places_are_noisier_than_dark_ones():
+    # Shot noise grows with the square root of the signal: by sqrt(9) = 3 from 0.1 to 0.9.
+    dark, bright = record(flat(0.1)), record(flat(0.9))
+    assert bright.astype(float).std() > 1.3 * dark.astype(float).std()
+
+
+def test_blur_softens_an_edge():
+    edge = flat(0.2)
+    edge[:, :, 16:] = 0.8
+    sharp, soft = (
+        develop(
+            edge, [Section(blur=b)] * 2, y=AXIS, x=AXIS, random=np.random.default_rng(0), noise=0.0
+        ).astype(float)
+        for b in (0.1, 2.0)
+    )
+    steps = [np.abs(np.diff(image.mean(axis=(0, 1)))).max() for image in (sharp, soft)]
+    assert steps[0] > 2 * steps[1]
+
+
+def test_the_grey_that_was_given_is_not_changed():
+    grey = flat()
+    record(grey, accident="fold", line=(1.0, 0.0, 64.0))
+    assert (grey == 0.5).all()
+
+
+def test_sections_are_shifted_by_a_few_nanometres_around_their_place():
+    shifts = np.array([section(3, n, (100.0, 100.0)).shift for n in range(400)])
+    assert np.abs(shifts.mean(axis=0)).max() < 0.5
+    assert 0.8 < np.median(np.abs(shifts)) / 0.674 < 2
+    assert np.abs(shifts).max() < 20

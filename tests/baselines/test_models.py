@@ -59,3 +59,46 @@ def test_the_multiple_is_what_the_network_really_needs():
 def test_an_unknown_network_is_named():
     with pytest.raises(ConfigError, match="known are: unet"):
         build_model(ModelConfig(name="transformer"), labels=1, voxel_size=(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_every_weight_takes_part(dims):
+    model = make(dims, stem=2)
+    model(torch.randn(2, 1, *model.multiple)).square().sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_a_network_learns_no_place_it_shifts_with_its_input():
+    model = make(2, levels=2).eval()
+    raw = torch.zeros(1, 1, 1, 64, 64)
+    raw[..., 20:30, 20:30] = 1
+    moved = torch.roll(raw, (8, 4), dims=(-2, -1))
+    with torch.inference_mode():
+        one, two = model(raw), model(moved)
+    inner = (..., slice(20, 44), slice(20, 44))  # padding at the borders stays where it is
+    back = torch.roll(two, (-8, -4), dims=(-2, -1))
+    torch.testing.assert_close(one[inner], back[inner], atol=1e-4, rtol=1e-3)
+
+
+def test_channels_double_up_to_the_most():
+    config = ModelConfig(dims=2, width=8, levels=5, most=24)
+    model = build_model(config, labels=1, voxel_size=(1.0, 1.0, 1.0))
+    assert [block.first.out_channels for block in model.down] == [8, 16, 24, 24, 24]
+
+
+def test_the_same_seed_builds_the_same_network():
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        states.append(make(2).state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_placing_a_network_changes_nothing_but_its_layout():
+    model = make(2)
+    raw = torch.randn(1, 1, 1, 16, 16)
+    before = model(raw)
+    model.place(torch.device("cpu"))
+    torch.testing.assert_close(model(raw), before, atol=1e-5, rtol=1e-4)
+    weight = model.down[0].second.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)

@@ -48,3 +48,14 @@ def test_a_shifted_plane_shows_its_noise_shifted():
     noise, moved = (smooth_noise(at, seed=2, period=11.0) for at in (straight, shifted))
     np.testing.assert_allclose(moved[0], noise[0], atol=1e-6)
     np.testing.assert_allclose(moved[1, :-1], noise[1, 1:], atol=1e-5)
+
+
+def test_periods_say_how_fast_noise_changes():
+    at = grid(1, 1, 400, step=2.0)
+    slow, fast = (smooth_noise(at, seed=1, period=p)[0, 0] for p in (200.0, 20.0))
+    assert np.abs(np.diff(fast)).mean() > 4 * np.abs(np.diff(slow)).mean()
+
+
+def test_fields_of_different_seeds_are_unrelated():
+    one, two = (smooth_noise(grid(20, 30, 30, step=25.0), seed=s, period=20.0) for s in (1, 2))
+    assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.05

@@ -64,3 +64,66 @@ def test_a_block_is_the_same_wherever_it_is_cut(block):
     assert (part.part[inner] == block.part[where][inner]).mean() > 0.9999
     np.testing.assert_array_equal(part.cell, block.cell[where])
     np.testing.assert_allclose(part.grey[inner], block.grey[where][inner], atol=0.02)
+
+
+def fine(nz, ny, nx, *, start):
+    z, y, x = (s + 2.0 * np.arange(n) for s, n in zip(start, (nz, ny, nx), strict=True))
+    return Positions(z, np.tile(y, (nz, 1)), np.tile(x, (nz, 1)))
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """One plane of 1.2 micrometres at voxels of 2 nm."""
+    return paint(Specimen(3, 500.0), fine(1, 600, 600, start=(100.0, 0.0, 0.0)))
+
+
+def runs(values):
+    """Lengths of the stretches of True in the rows of a plane."""
+    padded = np.pad(values.astype(int), ((0, 0), (1, 1)))
+    step = np.diff(padded, axis=1)
+    return np.argwhere(step == -1)[:, 1] - np.argwhere(step == 1)[:, 1]
+
+
+def test_plasma_membranes_are_about_nine_nanometres_thick(plane):
+    thickness = 2.0 * np.median(runs(plane.part[0] == Part.PM))
+    assert 7 < thickness < 18  # rows cut membranes at a slant, never across more than they are
+
+
+def test_neighbouring_cells_are_a_narrow_gap_apart(plane):
+    gaps = 2.0 * runs(plane.cell[0] == 0)
+    assert 8 < np.percentile(gaps, 20) < 30
+
+
+def test_cells_are_round_about_as_large_as_asked_for(plane):
+    number = len(np.unique(plane.cell[plane.cell > 0]))
+    assert 4 <= number <= 25  # 1200 nm across, 500 nm from cell to cell
+
+
+def test_a_membrane_is_darkest_in_its_middle(plane):
+    # depth runs from 0 at the surface of a cell inwards; the membrane's middle lies at 4.5 nm
+    at = {
+        d: plane.grey[(np.abs(plane.depth - d) < 1) & (plane.dark > 0)].mean()
+        for d in (-3, 4.5, 14)
+    }
+    assert at[4.5] < at[-3]
+    assert at[4.5] < at[14]
+
+
+def test_two_specimens_do_not_look_alike():
+    one, two = (paint(Specimen(seed, 400.0), positions(2, 24, 24)) for seed in (1, 2))
+    assert (one.part != two.part).mean() > 0.1
+
+
+def test_a_part_of_a_block_is_all_its_arrays_cut_alike(block):
+    box = np.s_[2:5, 10:20, 30:50]
+    part = block.inner(box)
+    for name in ("grey", "dark", "part", "depth", "cell", "nuc", "mito", "ves"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(block, name)[box])
+
+
+def test_shifted_sections_shift_labels_with_the_picture():
+    straight = positions(2, 40, 40)
+    shifted = Positions(straight.z, straight.y + np.array([[0.0], [16.0]]), straight.x)
+    one, two = (paint(Specimen(2, 400.0), at) for at in (straight, shifted))
+    np.testing.assert_array_equal(two.cell[1, :-2], one.cell[1, 2:])
+    np.testing.assert_array_equal(two.cell[0], one.cell[0])

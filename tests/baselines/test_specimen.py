@@ -65,3 +65,39 @@ def test_the_distance_to_a_nucleus_is_negative_inside_and_zero_on_its_surface(ce
     assert nucleus.distance(nucleus.centre + 1.0) < 0
     assert abs(nucleus.distance(pole)) < 1e-6
     assert nucleus.distance(pole + np.array([10, 0, 0])) == pytest.approx(10, rel=0.1)
+
+
+def test_larger_cells_hold_more(cells):
+    large = Specimen(seed=5, cell_nm=1500.0).cell((0, 0, 0))
+    assert len(large.vesicles) > 3 * np.mean([len(cell.vesicles) for cell in cells])
+    assert len(large.mitochondria) > 3 * np.mean([len(cell.mitochondria) for cell in cells])
+
+
+def test_organelles_have_their_natural_size_whatever_the_cell():
+    for size in (400.0, 1200.0):
+        cell = Specimen(seed=5, cell_nm=size).cell((1, 1, 1))
+        assert all(17 <= v.radius <= 25 for v in cell.vesicles)
+        assert all(42 <= m.radius <= 74 for m in cell.mitochondria)
+
+
+def test_mitochondria_of_a_cell_do_not_touch():
+    cell = Specimen(seed=8, cell_nm=1500.0).cell((0, 0, 0))
+    assert len(cell.mitochondria) > 5
+    for n, one in enumerate(cell.mitochondria):
+        for other in cell.mitochondria[:n]:
+            gap = np.linalg.norm(one.axis[:, None] - other.axis[None], axis=-1).min()
+            assert gap > one.radius + other.radius
+
+
+def test_numbers_of_cells_are_positive_and_differ():
+    keys = np.stack(np.meshgrid(*[np.arange(-5, 5)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    numbers = Specimen(1).numbers(keys)
+    assert numbers.min() >= 1
+    assert len(np.unique(numbers)) == len(keys)
+
+
+def test_centres_lie_in_their_own_lattice_cell():
+    specimen = Specimen(1, 100.0)
+    keys, centres = specimen.centres(np.array([-150.0] * 3), np.array([150.0] * 3))
+    np.testing.assert_array_equal(np.floor(centres / 100.0), keys)
+    assert (keys.min(axis=0) == -5).all()  # three more than the box on each side

@@ -208,3 +208,76 @@ def test_devices_and_precision():
 def test_a_data_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(Exception, match="has no train crops"):
         train(tiny(), DataFolder(tmp_path), Run(tmp_path / "run"), device=CPU, progress=quiet)
+
+
+def test_labels_annotated_in_different_crops_are_both_learnt():
+    settings = tiny(batch=4)
+    one, two = bright_squares(0), bright_squares(1)
+    dark = InMemory(1 - two.labels["a"].array)
+    other = make_crop("b", two.grid, two.raw, {"b": dark}, validation=0.0)
+    net = build_model(settings.model, labels=2, voxel_size=(8.0, 8.0, 8.0))
+    optimizer = torch.optim.AdamW(net.parameters())
+    patches = Patches([one, other], ["a", "b"], settings)
+    for n in range(60):
+        step(net, patches.batch(n), optimizer=optimizer)
+    test = bright_squares(2)
+    raw = torch.from_numpy(test.light.normalise(test.raw.array))[None, None]
+    with torch.inference_mode():
+        a, b = net.eval()(raw)[0].sigmoid()
+    inside = torch.from_numpy(test.labels["a"].array > 0)
+    assert a[inside].mean() > a[~inside].mean() + 0.3
+    assert b[inside].mean() < b[~inside].mean() - 0.3
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(phantom, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        settings = tiny(steps=3, seed=seed, precision="fp32")
+        train(settings, phantom, Run(tmp_path / name), device=CPU, progress=quiet)
+    one, two, other = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert any(not torch.equal(one[k], other[k]) for k in one)
+
+
+def test_the_best_weights_are_kept_not_the_last(phantom, tmp_path, monkeypatch):
+    found = []
+
+    def record(self, values):
+        found.append({k: v.clone() for k, v in values.items()})
+        return original(self, values)
+
+    original = Run.save_weights
+    monkeypatch.setattr(Run, "save_weights", record)
+    settings = tiny(steps=6, validate_every=2)
+    results = train(settings, phantom, Run(tmp_path / "run"), device=CPU, progress=quiet)
+    kept = weights(tmp_path / "run")
+    assert all(torch.equal(kept[k], found[-1][k]) for k in kept)
+    assert results["step"] in (2, 4, 6)
+    assert len(found) <= 3
+
+
+def test_progress_is_logged_with_loss_rate_and_time(phantom, tmp_path):
+    train(tiny(steps=45), phantom, Run(tmp_path / "run"), device=CPU, progress=quiet)
+    lines = Run(tmp_path / "run").lines()
+    assert [line["step"] for line in lines] == [20, 40, 45]
+    assert all(set(line) == {"step", "loss", "lr", "seconds", "cpu_seconds"} for line in lines)
+    assert lines[0]["seconds"] <= lines[-1]["seconds"]
+    assert lines[-1]["lr"] < lines[0]["lr"]
+
+
+def test_bfloat16_trains_too(phantom, tmp_path):
+    settings = tiny(steps=2, precision="bf16")
+    results = train(settings, phantom, Run(tmp_path / "run"), device=CPU, progress=quiet)
+    assert np.isfinite(list(results["dice"].values())).all()
+
+
+def test_large_gradients_are_clipped():
+    moved = []
+    for clip in (1e-6, 1e6):
+        net = model()
+        before = torch.cat([p.detach().flatten().clone() for p in net.parameters()])
+        optimizer = torch.optim.SGD(net.parameters())
+        train_step(net, batch(), optimizer, rate=1.0, clip=clip, device=CPU, bf16=False)
+        after = torch.cat([p.detach().flatten() for p in net.parameters()])
+        moved.append((after - before).norm().item())
+    assert moved[0] == pytest.approx(1e-6, rel=0.05)
+    assert moved[1] > 100 * moved[0]

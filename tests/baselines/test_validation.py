@@ -125,8 +125,8 @@ def test_objects_that_were_learnt_smaller_are_judged_after_growing_back():
     config = settings(["a"], shrink={"a": 2})
     found = run(BrightIsLabel(1), [crop({"a": ids}, narrow + 20)], config, INSTANCE)
     assert found.dice["a"] == 1.0  # the target is shrunk as well
-    # a square of 6 grown twice by a cross: 36 + 24 + 32 of 100 voxels
-    assert found.quality["a"] == pytest.approx(0.92)
+    # a square of 6 grown twice by a cross: 36, 2 x 24 at its sides, 4 at its corners, of 100
+    assert found.quality["a"] == pytest.approx(0.88)
 
 
 def test_one_number_stands_for_all_labels():
