@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from baselines.threshold import threshold as threshold_crops
 from baselines.training import choose_device
 from baselines.training import train as train_run
 from evaluator.errors import EvaluatorError
+from evaluator.geometry import Shape
 from evaluator.manifest import load_manifest
 
 app = typer.Typer(
@@ -41,6 +43,13 @@ def main() -> None:
         app()
     except EvaluatorError as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        errors.print(
+            f"[red]error:[/red] {escape(f'{error.filename}: {error.strerror}.')}", soft_wrap=True
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -64,10 +73,9 @@ def phantom(
     ] = 0.055,
 ) -> None:
     """Make a data folder of EM-like crops with complete truth."""
-    z, y, x = _triple(shape, "--shape")
     counts = _counts(crops)
     plan = PhantomPlan(
-        shape=(int(z), int(y), int(x)), voxel_size=_triple(voxel_size, "--voxel-size"), seed=seed,
+        shape=_shape(shape), voxel_size=_triple(voxel_size, "--voxel-size"), seed=seed,
         train=counts.get("train", 0), hidden=counts.get("hidden", 0), cell_nm=cell_size,
         noise=noise,
     )  # fmt: skip
@@ -169,15 +177,26 @@ def _triple(text: str, option: str) -> tuple[float, float, float]:
         z, y, x = map(float, text.split(","))
     except ValueError:
         raise DataError(f"{option} needs three numbers Z,Y,X, not {text!r}.") from None
-    if min(z, y, x) <= 0:
+    if not all(0 < value < math.inf for value in (z, y, x)):
         raise DataError(f"{option} needs numbers above 0, not {text!r}.")
     return (z, y, x)
+
+
+def _shape(text: str) -> Shape:
+    z, y, x = _triple(text, "--shape")
+    shape = (int(z), int(y), int(x))
+    if shape != (z, y, x):
+        raise DataError(f"--shape needs whole numbers, not {text!r}.")
+    return shape
 
 
 def _counts(text: str) -> dict[str, int]:
     if not re.fullmatch(r"(train|hidden):\d+(,(train|hidden):\d+)*", text):
         raise DataError(f"--crops needs the form train:2,hidden:1, not {text!r}.")
-    return {name: int(n) for name, n in (part.split(":") for part in text.split(","))}
+    counts = {name: int(n) for name, n in (part.split(":") for part in text.split(","))}
+    if not any(counts.values()):
+        raise DataError(f"--crops needs at least one crop, not {text!r}.")
+    return counts
 
 
 def _range(text: str) -> tuple[int, ...]:

@@ -32,15 +32,19 @@ one PNG.  A description, `stack.toml`, says which stacks belong together:
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
+import struct
 import tomllib
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from baselines.config import ConfigError, build
 from baselines.layout import DataError, DataFolder, Split, crop_of
@@ -51,6 +55,8 @@ from evaluator.volume import create_volume
 
 Progress = Callable[[str], None]
 IMAGES = (".tif", ".tiff", ".png")
+# What the readers raise over a damaged file: their own errors, and those of what they stand on.
+_DAMAGE = (OSError, ValueError, ArithmeticError, LookupError, SyntaxError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +92,10 @@ class CropFiles:
 class StackPlan:
     """What `stack.toml` says.  folder: where its paths begin."""
 
-    folder: Path
-    voxel_size: tuple[float, ...]
-    classes: dict[str, ClassRule]
-    crops: tuple[CropFiles, ...]
+    folder: Path = Path()
+    voxel_size: tuple[float, ...] = ()
+    classes: dict[str, ClassRule] = field(default_factory=dict)
+    crops: tuple[CropFiles, ...] = ()
     slug: str = "stacks"
     title: str = "Image stacks"
     summary: str = "A challenge made from image stacks."
@@ -103,15 +109,11 @@ def load_plan(path: Path) -> StackPlan:
         raise DataError(f"{path} is missing: it says which stacks belong together.")
     try:
         table = tomllib.loads(path.read_text("utf-8"))
-        classes = {
-            name: build(ClassRule, rule, where=f"classes.{name}")
-            for name, rule in table.pop("classes", {}).items()
-        }
-        crops = [build(CropFiles, c, where="crop") for c in table.pop("crop", [])]
-        table |= {"voxel_size": tuple(map(float, table.get("voxel_size", ())))}
-        plan = StackPlan(path.parent, classes=classes, crops=tuple(crops), **table)
+        crops = [build(CropFiles, crop, where="crop") for crop in table.pop("crop", [])]
+        plan: StackPlan = build(StackPlan, table, where="")
     except (tomllib.TOMLDecodeError, ConfigError, TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}") from error
+    plan = dataclasses.replace(plan, folder=path.parent, crops=tuple(crops))
     _check(plan, path)
     return plan
 
@@ -165,6 +167,7 @@ def import_stacks(plan: StackPlan, data: DataFolder, *, progress: Progress = pri
     labels = define_labels(plan, data)
     for files in plan.crops:
         split = Split(files.split)
+        _keep_apart(files.name, split, plan.dataset, data)
         raw, found = read_crop(plan, files)
         grid = VoxelGrid(raw.shape, _triple(plan.voxel_size), _offset(plan, files))
         crop = crop_of(files.name, plan.dataset)
@@ -190,13 +193,18 @@ def read_crop(plan: StackPlan, files: CropFiles) -> tuple[np.ndarray, dict[str, 
     raw = _planes(read_stack(plan.folder / files.raw), files, plan.folder / files.raw)
     if raw.min() == raw.max():
         raise DataError(f"{plan.folder / files.raw} is uniform: every voxel is {raw.flat[0]}.")
+    if not np.isfinite(raw).all():
+        raise DataError(f"{plan.folder / files.raw} holds NaN or infinity; grey values are finite.")
     found: dict[str, np.ndarray] = {}
     for path, names in _label_stacks(plan, files):
         values = _planes(read_stack(path), files, path)
         if values.shape != raw.shape:
             raise DataError(f"{path} has shape {values.shape}, its raw {files.raw} {raw.shape}.")
-        if values.dtype.kind not in "bui":
-            raise DataError(f"{path} holds {values.dtype}; labels must be whole numbers from 0 up.")
+        if values.dtype.kind not in "bui" or values.min() < 0 or values.max() >= 2**32:
+            raise DataError(
+                f"{path} holds {values.dtype} from {values.min()} to {values.max()}; "
+                "labels must be whole numbers from 0 to 4294967295."
+            )
         for name in names:
             found[name] = annotation(values, plan.classes[name])
     return _grey(raw), found
@@ -233,11 +241,13 @@ def read_stack(path: Path) -> np.ndarray:
 def _read_image(path: Path) -> np.ndarray:
     try:
         if path.suffix.lower() == ".png":
+            # A large section is no attack: Pillow's limit is for pictures that strangers send.
+            Image.MAX_IMAGE_PIXELS = None
             with Image.open(path) as image:
                 array = np.asarray(image)
         else:
-            array = tifffile.imread(path)
-    except (OSError, ValueError, UnidentifiedImageError, tifffile.TiffFileError) as error:
+            array = _read_tiff(path)
+    except (*_DAMAGE, tifffile.TiffFileError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
     if array.ndim == 2:
         return array[None]
@@ -246,6 +256,20 @@ def _read_image(path: Path) -> np.ndarray:
             f"{path} has shape {array.shape}; expected grey planes (Y, X) or a stack (Z, Y, X)."
         )
     return array
+
+
+def _read_tiff(path: Path) -> np.ndarray:
+    with tifffile.TiffFile(path) as file:
+        if any("S" in series.axes for series in file.series):
+            raise ValueError("it is in colour, not grey")
+        return file.asarray()
+
+
+def _keep_apart(name: str, split: Split, dataset: str, data: DataFolder) -> None:
+    """Raises DataError if a crop lies in the other split: hidden truth must not be handed out."""
+    other = Split.TRAIN if split is Split.HIDDEN else Split.HIDDEN
+    if crop_of(name, dataset).folder in data.crops(other):
+        raise DataError(f"crop {name} is a {other} crop of {data.root}; it cannot be {split} too.")
 
 
 def define_labels(plan: StackPlan, data: DataFolder) -> dict[str, Label]:
@@ -259,6 +283,10 @@ def define_labels(plan: StackPlan, data: DataFolder) -> dict[str, Label]:
             number = next(n for n in range(1, len(used) + 2) if n not in used)
             used.add(number)
         labels[name] = Label(name, number, Kind(rule.kind))
+    names = {label.id: label.name for label in known.values()}
+    for label in labels.values():
+        if (taken := names.setdefault(label.id, label.name)) != label.name:
+            raise DataError(f"classes {taken} and {label.name} cannot both have the id {label.id}.")
     return labels
 
 
@@ -301,32 +329,51 @@ def _triple(size: tuple[float, ...]) -> Nanometres:
 
 
 def _check(plan: StackPlan, path: Path) -> None:
-    sized = len(plan.voxel_size) == 3 and min(plan.voxel_size) > 0
-    for holds, wanted in (
+    sized = len(plan.voxel_size) == 3 and all(0 < size < math.inf for size in plan.voxel_size)
+    for holds, rule in (
         (sized, "voxel_size needs three values in nm, above 0"),
+        (re.fullmatch(r"[\w-]+", plan.slug, re.ASCII), "slug is made of letters, digits, - and _"),
         (plan.classes, "at least one [classes.NAME] is needed"),
         (plan.crops, "at least one [[crop]] is needed"),
     ):  # fmt: skip
         if not holds:
-            raise DataError(f"{path}: {wanted}.")
-    for name, rule in plan.classes.items():
-        if not NAME.fullmatch(name) or rule.kind not in tuple(Kind):
-            raise DataError(f'{path}: classes.{name} needs kind = "semantic" or "instance".')
-        if rule.ids and rule.kind != Kind.INSTANCE:
-            raise DataError(f"{path}: classes.{name}: ids = true is for instance classes.")
-        if not (rule.values or rule.ids or rule.masks):
-            raise DataError(f"{path}: classes.{name} needs values = [...], ids or masks = true.")
+            raise DataError(f"{path}: {rule}.")
+    for name, class_rule in plan.classes.items():
+        _check_class(name, class_rule, path)
     for crop in plan.crops:
-        if crop.split not in tuple(Split) or not NAME.fullmatch(crop.name):
-            raise DataError(
-                f'{path}: crop {crop.name!r} needs a plain name and split = "train" or "hidden".'
-            )
-        if len(crop.planes) not in (0, 2) or len(crop.offset) != 3:
-            raise DataError(f"{path}: crop {crop.name}: planes has two values, offset has three.")
-        if unknown := sorted(set(crop.masks) - set(plan.classes)):
-            raise DataError(f"{path}: crop {crop.name} has masks of unknown classes {unknown}.")
-        if not crop.labels and not crop.masks:
-            raise DataError(f"{path}: crop {crop.name} needs labels or masks.")
+        _check_crop(crop, plan, path)
+    folders = [crop_of(crop.name, plan.dataset).folder for crop in plan.crops]
+    if twice := sorted({name for name in folders if folders.count(name) > 1}):
+        raise DataError(f"{path}: crop {twice[0]} is there twice.")
+
+
+def _check_class(name: str, rule: ClassRule, path: Path) -> None:
+    if not NAME.fullmatch(name) or rule.kind not in tuple(Kind):
+        raise DataError(
+            f'{path}: classes.{name} needs a plain name and kind = "semantic" or "instance".'
+        )
+    if rule.id < 0:
+        raise DataError(f"{path}: classes.{name}: an id is 1 or more.")
+    if rule.ids and rule.kind != Kind.INSTANCE:
+        raise DataError(f"{path}: classes.{name}: ids = true is for instance classes.")
+    if not (rule.values or rule.ids or rule.masks):
+        raise DataError(f"{path}: classes.{name} needs values = [...], ids or masks = true.")
+
+
+def _check_crop(crop: CropFiles, plan: StackPlan, path: Path) -> None:
+    if crop.split not in tuple(Split) or not NAME.fullmatch(crop.name):
+        raise DataError(
+            f'{path}: crop {crop.name!r} needs a plain name and split = "train" or "hidden".'
+        )
+    placed = len(crop.offset) == 3 and all(map(math.isfinite, crop.offset))
+    if len(crop.planes) not in (0, 2) or not placed:
+        raise DataError(f"{path}: crop {crop.name}: planes has two values, offset has three.")
+    if unknown := sorted(set(crop.masks) - set(plan.classes)):
+        raise DataError(f"{path}: crop {crop.name} has masks of unknown classes {unknown}.")
+    if not crop.labels and not crop.masks:
+        raise DataError(f"{path}: crop {crop.name} needs labels or masks.")
+    if not any(names for _, names in _label_stacks(plan, crop)):
+        raise DataError(f"{path}: crop {crop.name} has no stack for any class.")
 
 
 def _overview(plan: StackPlan) -> str:
