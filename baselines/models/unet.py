@@ -79,10 +79,8 @@ class UNet(nn.Module):
     def place(self, device: torch.device) -> None:
         """Move to a device, in the layout in which convolutions are fastest there."""
         layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
-        self.to(device)
-        for weight in self.parameters():
-            if weight.ndim == self.dims + 2:
-                weight.data = weight.data.contiguous(memory_format=layout)
+        # Torch's stubs leave out memory_format, which its documentation names.
+        self.to(device, memory_format=layout)  # type: ignore[call-overload]
 
     @property
     def multiple(self) -> Shape:
