@@ -99,7 +99,12 @@ class Run:
     def results(self) -> dict[str, Any]:
         """What results.json says; empty if the run has not been validated."""
         path = self.folder / "results.json"
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            return dict(json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path} is damaged ({error}): train again.") from error
 
     def model(self) -> UNet:
         """The trained network.  Raises ConfigError if there are no weights, or others."""

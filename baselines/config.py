@@ -190,33 +190,50 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
 
 
 def _check(config: Config) -> None:
-    model, training, prediction = config.model, config.training, config.prediction
-    step = model.stem * 2 ** (model.levels - 1)
-    rules = [
+    """Raise ConfigError, naming the key, for values that cannot work, alone or together."""
+    for holds, rule in (*_rules(config), *_size_rules(config)):
+        if not holds:
+            raise ConfigError(f"{rule}.")
+
+
+def _rules(config: Config) -> list[tuple[bool, str]]:
+    data, model, training = config.data, config.model, config.training
+    return [
         (config.task == "segmentation", "task must be segmentation"),
+        (len(data.voxel_size) in (0, 3), "data.voxel_size has three values or none"),
+        (min(data.voxel_size, default=1) > 0, "data.voxel_size is above 0 nm"),
+        (0 <= data.validation < 0.9, "data.validation lies between 0 and 0.9"),
         (model.dims in (2, 3), "model.dims must be 2 or 3"),
-        (
-            model.levels >= 1 and model.width >= 8,
-            "model.levels is 1 or more, model.width 8 or more",
-        ),
-        (model.width % 8 == 0, "model.width must be a multiple of 8"),
+        (model.levels >= 1, "model.levels is 1 or more"),
+        (model.stem >= 1, "model.stem is 1 or more"),
+        (model.width >= 8 and model.width % 8 == 0, "model.width must be a multiple of 8"),
         (training.steps >= 1 and training.batch >= 1, "training.steps and batch are 1 or more"),
+        (training.save_every >= 1, "training.save_every is 1 or more steps"),
+        (training.seed >= 0, "training.seed is 0 or more"),
+        (training.lr > 0 and training.clip > 0, "training.lr and clip are above 0"),
         (training.precision in ("auto", "fp32", "bf16"), "training.precision: auto, fp32 or bf16"),
-        (len(config.data.voxel_size) in (0, 3), "data.voxel_size has three values or none"),
-        (0 <= config.data.validation < 0.9, "data.validation lies between 0 and 0.9"),
+        (config.prediction.batch >= 1, "prediction.batch is 1 or more"),
     ]
+
+
+def _size_rules(config: Config) -> list[tuple[bool, str]]:
+    """Rules about sizes in voxels (Z, Y, X)."""
+    model, training, prediction = config.model, config.training, config.prediction
+    step = max(1, model.stem) * 2 ** max(0, model.levels - 1)
+    rules = [_three("prediction.block", prediction.block)]
     for key, size in (("training.patch", training.patch), ("prediction.tile", prediction.tile)):
         rules += [
-            (len(size) == 3 and min(size) >= 1, f"{key} has three sizes (Z, Y, X)"),
-            (model.dims == 3 or size[0] == 1, f"{key} has one plane when model.dims is 2"),
+            _three(key, size),
+            (model.dims == 3 or size[:1] == (1,), f"{key} has one plane when model.dims is 2"),
             (all(n % step == 0 for n in size[1:]), f"{key}: Y and X must be multiples of {step}"),
         ]
     pairs = zip(prediction.overlap, prediction.tile, strict=False)
-    rules.append((len(prediction.overlap) == 3 and all(0 <= o <= t // 2 for o, t in pairs),
-                  "prediction.overlap is at most half of prediction.tile"))  # fmt: skip
-    for holds, rule in rules:
-        if not holds:
-            raise ConfigError(f"{rule}.")
+    fits = len(prediction.overlap) == 3 and all(0 <= o <= t // 2 for o, t in pairs)
+    return [*rules, (fits, "prediction.overlap is at most half of prediction.tile")]
+
+
+def _three(key: str, size: tuple[int, ...]) -> tuple[bool, str]:
+    return (len(size) == 3 and min(size) >= 1, f"{key} has three sizes (Z, Y, X)")
 
 
 def _join(where: str, key: str) -> str:

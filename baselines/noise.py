@@ -34,7 +34,9 @@ def hash_uniform(seed: int, *integers: np.ndarray | int) -> np.ndarray:
     """Uniform values in [0, 1) that depend only on the seed and the integers (broadcast)."""
     with np.errstate(over="ignore"):
         start = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) + np.uint64(0x9E3779B97F4A7C15)
-        state: np.ndarray = np.asarray(start)
+        # Mixed before the first integer comes in, or neighbouring seeds would give the same values
+        # in another order.
+        state = _mix(np.asarray(start))
         for part in integers:
             state = _mix(state ^ np.asarray(part).astype(np.int64).view(np.uint64))
     uniform: np.ndarray = (state >> np.uint64(11)) / float(1 << 53)

@@ -113,7 +113,7 @@ class Specimen:
         volume = (self.cell_nm / 1000) ** 3
         nucleus = _nucleus(room, random, number) if random.random() < 0.6 else None
         room.nucleus = nucleus
-        for n in range(random.poisson(38 * volume) + 1):
+        for n in range(random.poisson(60 * volume) + 1):
             room.add_mitochondrion(random, number + n)
         for _ in range(random.poisson(30 * volume) + 1):
             room.add_vesicles(random, number)

@@ -11,7 +11,7 @@ from baselines.config import Config, build
 from baselines.layout import DataFolder
 from baselines.phantom import PhantomPlan, write_phantom
 
-PLAN = PhantomPlan(shape=(12, 64, 64), voxel_size=(8.0, 8.0, 8.0), train=2, cell_nm=300.0)
+PLAN = PhantomPlan(shape=(12, 64, 64), voxel_size=(8.0, 8.0, 8.0), seed=2, train=2, cell_nm=300.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

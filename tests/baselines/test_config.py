@@ -124,3 +124,16 @@ def test_a_list_where_a_table_belongs_is_an_error(tmp_path):
 def test_a_wrong_entry_in_a_list_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"training\.patch must be int, not 'a'"):
         load_config(write(tmp_path, "[training]\npatch = [1, 'a', 64]"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.stem=0", "training.patch=[]", "prediction.batch=0", "training.save_every=0",
+        "training.lr=-1", "training.seed=-1", "training.clip=-1", "prediction.block=[0,0,0]",
+        "prediction.tile=[1]", "data.voxel_size=[0,4,4]",
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_work_is_refused_before_any_data_is_touched(override):
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        load_config(Path("unet2d"), [override])
