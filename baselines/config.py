@@ -210,7 +210,8 @@ def _rules(config: Config) -> list[tuple[bool, str]]:
         (training.steps >= 1 and training.batch >= 1, "training.steps and batch are 1 or more"),
         (training.save_every >= 1, "training.save_every is 1 or more steps"),
         (training.seed >= 0, "training.seed is 0 or more"),
-        (training.lr > 0 and training.clip > 0, "training.lr and clip are above 0"),
+        (training.lr > 0, "training.lr is above 0"),
+        (training.clip > 0, "training.clip is above 0"),
         (training.precision in ("auto", "fp32", "bf16"), "training.precision: auto, fp32 or bf16"),
         (config.prediction.batch >= 1, "prediction.batch is 1 or more"),
     ]

@@ -73,3 +73,9 @@ def test_of_a_step_reported_twice_the_later_line_counts(tmp_path):
     for step, loss in ((20, 1.0), (40, 0.9), (20, 0.8)):
         run.log({"step": step, "loss": loss})
     assert [(line["step"], line["loss"]) for line in run.lines()] == [(20, 0.8), (40, 0.9)]
+
+
+def test_a_damaged_results_file_is_named(tmp_path):
+    (tmp_path / "results.json").write_text('{"dice": ')
+    with pytest.raises(ConfigError, match=r"results\.json is damaged"):
+        Run(tmp_path).results()
