@@ -66,21 +66,24 @@ class Command(up.Command):
         parser.add_argument("--once", action="store_true", help="stop after showing the board")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        began = time.monotonic()
         if options["data"] and not (options["data"] / "stack.toml").is_file():
             raise CommandError(
                 f"{options['data']} has no stack.toml. It says which files are raw and which are "
                 "labels; docs/baselines.md shows one."
             )
-        with up.installation(self.say, **up.listening(options)) as (supervisor, address):
-            demo = Demo(supervisor, address, data=options["data"], overrides=options["set"])
-            challenge = demo.run(self.say)
-            self.say(f"\nThe whole job took {time.monotonic() - began:.0f} s.\n")
-            self.say(demo.board(challenge))
-            self.say(f"The board is at {address}/challenges/{challenge}/ (Ctrl-C stops everything)")
-            self.say(demo.how_to_look_around())
-            if not options["once"]:
-                up.keep_up(supervisor)
+        super().handle(*args, **options)
+
+    def work(self, supervisor: Supervisor, address: str, **options: Any) -> None:
+        """The job, the board, and the site until Ctrl-C."""
+        began = time.monotonic()
+        demo = Demo(supervisor, address, data=options["data"], overrides=options["set"])
+        challenge = demo.run(self.say)
+        self.say(f"\nThe whole job took {time.monotonic() - began:.0f} s.\n")
+        self.say(demo.board(challenge))
+        self.say(f"The board is at {address}/challenges/{challenge}/ (Ctrl-C stops everything)")
+        self.say(demo.how_to_look_around())
+        if not options["once"]:
+            up.keep_up(supervisor)
 
 
 class Demo:

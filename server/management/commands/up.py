@@ -38,9 +38,16 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with installation(self.say, **listening(options)) as (supervisor, address):
-            self.say(f"Crista is at {address} (Ctrl-C stops it)")
-            keep_up(supervisor)
+        try:
+            with installation(self.say, **listening(options)) as (supervisor, address):
+                self.work(supervisor, address, **options)
+        except KeyboardInterrupt:
+            self.say("Everything is stopped.")
+
+    def work(self, supervisor: Supervisor, address: str, **options: Any) -> None:
+        """What happens while everything runs."""
+        self.say(f"Crista is at {address} (Ctrl-C stops it)")
+        keep_up(supervisor)
 
     def say(self, sentence: str) -> None:
         self.stdout.write(sentence)
@@ -72,9 +79,10 @@ def installation(
                 start(supervisor, state, host=host, port=port, workers=workers)
                 wait_until_ready(supervisor, f"http://{host}:{port}/readyz")
                 yield supervisor, address
-            except KeyboardInterrupt:
-                say("Stopping.")
             finally:
+                # A second Ctrl-C must not leave half of the programs behind.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
                 supervisor.stop()
     except SupervisorError as error:
         raise CommandError(str(error)) from error

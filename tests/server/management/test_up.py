@@ -100,6 +100,21 @@ def test_a_terminated_site_stops_everything_it_started(tmp_path):
     assert not answers(f"{site.address}/readyz")
 
 
+def test_ctrl_c_while_it_starts_stops_what_was_started(tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(free_port())],
+            env={**os.environ, "CRISTA_HOME": str(tmp_path)}, stdout=log, stderr=log,
+        )  # fmt: skip
+    site = tmp_path / "logs" / "site.log"
+    wait_for(site.exists, seconds=120, log=tmp_path / "log")  # begun, and not yet answering
+    pids = list(programs(process.pid))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(90) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
 def test_a_named_queue_server_is_used_and_none_is_started(tmp_path, queue_server):
     port = free_port()
     process = subprocess.Popen(
