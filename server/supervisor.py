@@ -36,6 +36,7 @@ daemonize no
 """
 STOP_SECONDS = 20.0
 LONGEST_PAUSE = 30.0
+STOPS = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1
 
 
@@ -75,7 +76,8 @@ class Supervisor:
 
     def start(self, program: Program) -> None:
         """Start a program now and watch it from here on."""
-        self.running.append(Running(program, self.launch(program), time.monotonic()))
+        with _uninterrupted():
+            self.running.append(Running(program, self.launch(program), time.monotonic()))
 
     def watch(self) -> None:
         """Look once at every program: start again what died, later each time it dies young."""
@@ -89,7 +91,8 @@ class Supervisor:
                     f"again in {item.pause:.0f} s. Its log: {self.logs / item.program.name}.log"
                 )
             elif item.restart_at is not None and now >= item.restart_at:
-                item.process, item.started = self.launch(item.program), now
+                with _uninterrupted():
+                    item.process, item.started = self.launch(item.program), now
                 item.restart_at = None
 
     def stop(self) -> None:
@@ -113,13 +116,25 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops in order
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_begin_as_child,
             )
 
 
-def _die_with_parent() -> None:
-    """A supervisor that was killed outright must not leave its programs behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process that was begun, and is not yet in the list, would be left behind by a Ctrl-C."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_as_child() -> None:
+    """In the new process: hear signals again, and end with a supervisor that is killed outright."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
