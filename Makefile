@@ -33,7 +33,7 @@ format: ## rewrite files in the house format
 
 .PHONY: bench-real
 bench-real: ## train on real electron microscopy and compare with the random forest
-	$(PYTHON) benchmarks/real_em.py --set training.steps=900 --set training.seconds=1800
+	$(PYTHON) benchmarks/real_em.py --set training.steps=3000 --set training.seconds=1800
 
 .PHONY: lock
 lock: ## compile requirements/*.in to pinned .txt
