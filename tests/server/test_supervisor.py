@@ -97,6 +97,31 @@ def test_stop_leaves_no_process_behind(supervisor):
     assert not any(alive(pid) for pid in pids)
 
 
+class Interrupted(Supervisor):
+    """Gets a Ctrl-C between the start of a program and its place in the list."""
+
+    def launch(self, program):
+        process = super().launch(program)
+        os.kill(os.getpid(), signal.SIGINT)
+        return process
+
+
+def test_ctrl_c_while_a_program_starts_waits_until_it_is_in_the_list(tmp_path):
+    supervisor = Interrupted(tmp_path, print)
+    with pytest.raises(KeyboardInterrupt):
+        supervisor.start(Program("sleeper", SLEEPER))
+    pid = supervisor.running[0].process.pid
+    supervisor.stop()
+    assert not alive(pid)
+
+
+def test_a_program_hears_every_signal(supervisor):
+    code = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    supervisor.start(Program("listener", (sys.executable, "-c", code)))
+    supervisor.running[0].process.wait()
+    assert (supervisor.logs / "listener.log").read_text() == "set()\n"
+
+
 def test_what_a_program_prints_is_in_its_log(supervisor):
     supervisor.start(Program("speaker", (sys.executable, "-c", "print('hello')")))
     supervisor.running[0].process.wait()
