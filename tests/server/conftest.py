@@ -1,5 +1,6 @@
 """A site with real parts: database file, queue server, workers, a challenge with truth on disk."""
 
+import signal
 import socket
 import subprocess
 import time
@@ -78,10 +79,18 @@ def queue_up(queue_server, monkeypatch) -> Iterator[Redis]:
 
 @pytest.fixture
 def work(queue_up) -> Callable[[], None]:
-    """Do all jobs that wait, with a real worker that does not fork."""
+    """Do all jobs that wait, with a real worker that does not fork.
+
+    A worker takes over Ctrl-C and the stop signal of its process, which here is that of the tests.
+    """
 
     def run() -> None:
-        queue.make_worker(fork=False).work(burst=True, logging_level="ERROR")
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            queue.make_worker(fork=False).work(burst=True, logging_level="ERROR")
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     return run
 
