@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from evaluator.digest import canonical_json, json_digest
@@ -22,9 +22,13 @@ SCHEMA = 1
 
 
 class Status(enum.StrEnum):
-    """What became of a target.  All but `scored` count as worst."""
+    """What became of a target.  What is missing or unreadable counts as worst.
+
+    `skipped` only occurs under protocols that leave floods of objects out of the pool.
+    """
 
     SCORED = "scored"
+    SKIPPED = "skipped"
     MISSING = "missing"
     UNREADABLE = "unreadable"
 
@@ -58,45 +62,60 @@ class Sums:
     """What scoring one target yields, or several targets together.
 
     voxels: of the foreground.  The rest stays 0 for semantic labels:
-    objects: matched one to one by any overlap.  good: matched with more than the protocol's IoU.
+    objects: matched one to one by any overlap.  good, strict: pairs of objects with more than the
+    protocol's IoU for PQ, and with more than its stricter one.
     iou, good_iou: summed IoU of the pairs in objects.tp and good.tp.
+    best_iou: summed IoU of each truth object with the predicted object that fits it best.
     distances: how many distances there are, one per truth object and per false object.
     distance_nm, distance_score: their sum, and the sum of their scores (1 at distance 0).
+    surface_nm: summed average surface distance of the pairs in objects.tp.
+    splits: truth objects in several predicted ones' hands; merges: predicted objects that hold
+    several truth objects; see `evaluator.agreement`.
+    vi_*: for the variation of information, over voxels that are an object's in both: their number,
+    and the summed n * log2(n) of the sizes n of overlaps, truth objects, predicted objects there.
+    rand_*: for the adapted Rand error, over voxels of truth objects: summed n * n of the same.
     """
 
     voxels: Counts = field(default_factory=Counts)
     objects: Counts = field(default_factory=Counts)
     good: Counts = field(default_factory=Counts)
+    strict: Counts = field(default_factory=Counts)
     iou: float = 0.0
     good_iou: float = 0.0
+    best_iou: float = 0.0
     distances: int = 0
     distance_nm: float = 0.0
     distance_score: float = 0.0
+    surface_nm: float = 0.0
+    splits: int = 0
+    merges: int = 0
+    vi_voxels: int = 0
+    vi_overlap: float = 0.0
+    vi_truth: float = 0.0
+    vi_pred: float = 0.0
+    rand_overlap: int = 0
+    rand_truth: int = 0
+    rand_pred: int = 0
 
     @classmethod
     def total(cls, parts: Iterable[Sums]) -> Sums:
         """The sums of several targets; the same to the last bit in any order."""
-        parts = list(parts)
-
-        def exact(name: str) -> float:
-            return math.fsum(getattr(part, name) for part in parts)
-
-        return cls(
-            voxels=sum((part.voxels for part in parts), Counts()),
-            objects=sum((part.objects for part in parts), Counts()),
-            good=sum((part.good for part in parts), Counts()),
-            iou=exact("iou"),
-            good_iou=exact("good_iou"),
-            distances=sum(part.distances for part in parts),
-            distance_nm=exact("distance_nm"),
-            distance_score=exact("distance_score"),
-        )
+        parts = list(parts) or [cls()]
+        names = [item.name for item in fields(cls)]
+        return cls(**{name: _added([getattr(part, name) for part in parts]) for name in names})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Sums:
         """The sums that `dataclasses.asdict` turned into JSON values."""
-        counts = {name: Counts(**values[name]) for name in ("voxels", "objects", "good")}
+        counts = {n: Counts(**v) for n, v in values.items() if isinstance(v, Mapping)}
         return cls(**{**values, **counts})
+
+
+def _added(values: list[Any]) -> Any:
+    """Values of one kind added; floats exactly, so that no order changes the sum."""
+    if isinstance(values[0], float):
+        return math.fsum(values)
+    return sum(values[1:], values[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +123,9 @@ class TargetScore:
     """How one target was scored.
 
     crop: its folder (`crop557`).  voxels: of its grid.  truth_digest: of the truth's content.
+    quirks: the rules of the protocol, by name, that are not the sound ones and had an effect here.
+    beside: what the protocol beside this one says, None if there is none.
+    masked: True if a mask lies beside the truth.
     """
 
     crop: str
@@ -112,6 +134,9 @@ class TargetScore:
     voxels: int
     sums: Sums
     truth_digest: str
+    quirks: tuple[str, ...] = ()
+    beside: Sums | None = None
+    masked: bool = False
 
     @property
     def path(self) -> str:
@@ -125,7 +150,13 @@ class TargetScore:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TargetScore:
         """The score that `to_json` gave."""
-        changed = {"status": Status(values["status"]), "sums": Sums.from_json(values["sums"])}
+        beside = values.get("beside")
+        changed = {
+            "status": Status(values["status"]),
+            "sums": Sums.from_json(values["sums"]),
+            "quirks": tuple(values.get("quirks", ())),
+            "beside": None if beside is None else Sums.from_json(beside),
+        }
         return cls(**{**values, **changed})
 
 
@@ -225,12 +256,33 @@ def _distance_score(sums: Sums) -> float:
     return sums.distance_score / sums.distances if sums.distances else 1.0
 
 
+def _information(given: float, joint: float, voxels: int) -> float:
+    """Bits that are unknown of one partition when the other is known."""
+    return max(0.0, given - joint) / voxels if voxels else 0.0
+
+
+def _rand_error(sums: Sums) -> float:
+    both = sums.rand_truth + sums.rand_pred
+    return 1.0 - 2 * sums.rand_overlap / both if both else 0.0
+
+
 OBJECT_SCORES: dict[str, Callable[[Sums], float | None]] = {
     "f1": lambda sums: sums.objects.f1,
+    "f1_50": lambda sums: sums.good.f1,
+    "f1_75": lambda sums: sums.strict.f1,
     "pq": _pq,
+    "sq": lambda sums: _share(sums.good_iou, sums.good.tp, empty=None),
+    "rq": lambda sums: sums.good.f1,
     "mean_iou": lambda sums: _share(sums.iou, sums.objects.tp, empty=None),
+    "best_iou": lambda sums: _share(sums.best_iou, sums.objects.tp + sums.objects.fn, empty=None),
     "hausdorff_score": _distance_score,
     "hausdorff_nm": lambda sums: _share(sums.distance_nm, sums.distances, empty=0.0),
+    "surface_nm": lambda sums: _share(sums.surface_nm, sums.objects.tp, empty=None),
+    "vi_split": lambda sums: _information(sums.vi_truth, sums.vi_overlap, sums.vi_voxels),
+    "vi_merge": lambda sums: _information(sums.vi_pred, sums.vi_overlap, sums.vi_voxels),
+    "rand_error": _rand_error,
+    "splits": lambda sums: sums.splits,
+    "merges": lambda sums: sums.merges,
     "combined": lambda sums: math.sqrt(sums.objects.f1 * _distance_score(sums)),
 }
 
@@ -238,7 +290,7 @@ OBJECT_SCORES: dict[str, Callable[[Sums], float | None]] = {
 def _public(score: TargetScore) -> dict[str, Any]:
     """A target as the result shows it; its truth digest is part of the result's own."""
     values = score.to_json()
-    del values["truth_digest"]
+    del values["truth_digest"], values["masked"]
     return values
 
 

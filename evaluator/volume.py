@@ -7,7 +7,9 @@ size of each decoded chunk is known before, and no codec can run code.
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,51 @@ from evaluator.multiscale import describe
 SLAB_VOXELS = 1 << 25  # read at once while resampling
 
 
+class Planes(typing.Protocol):
+    """Something with voxels (Z, Y, X) that is read in slabs of planes, in ascending order.
+
+    order: "C", or "F" where X is the slow axis in memory, which one protocol asks for.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    order: str
+
+    def planes(self, start: int, stop: int) -> np.ndarray:
+        """Planes `start` up to, but without, `stop`: (stop - start, Y, X), C-contiguous, native.
+
+        Raises Unreadable if they cannot be decoded.
+        """
+
+
+@dataclass(frozen=True)
+class ArrayPlanes:
+    """An array in memory as `Planes`."""
+
+    array: np.ndarray
+
+    @property
+    def shape(self) -> Shape:
+        z, y, x = self.array.shape
+        return (z, y, x)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype.newbyteorder("=")
+
+    @property
+    def order(self) -> str:
+        return "C" if self.array.flags.c_contiguous else "F"
+
+    def planes(self, start: int, stop: int) -> np.ndarray:
+        return np.ascontiguousarray(self.array[start:stop], dtype=self.dtype)
+
+
 class Volume:
-    """One Zarr array (Z, Y, X), read on demand.
+    """One Zarr array (Z, Y, X), read on demand; `Planes`.
 
     grid: where its voxels lie; None if its metadata does not say.
+    order: of its chunks' memory, "C" or "F".
     """
 
     def __init__(self, meta: ArrayMeta, store: dict[str, Any], *, grid: VoxelGrid | None) -> None:
@@ -39,7 +82,11 @@ class Volume:
             )
         self.shape = meta.shape
         self.dtype = meta.dtype.newbyteorder("=")
+        self.order = str(meta.spec.get("order", "C"))
         self.grid = grid
+
+    def planes(self, start: int, stop: int) -> np.ndarray:
+        return self.read((start, 0, 0), (stop, *self.shape[1:]))
 
     def read(self, start: Shape = (0, 0, 0), stop: Shape | None = None) -> np.ndarray:
         """The box from `start` up to, but without, `stop`; the whole array by default.

@@ -76,11 +76,23 @@ def test_an_instance_label_is_scored_by_objects():
         voxels=Counts(50, 25, 25),
         objects=Counts(tp=3, fp=1, fn=1),
         good=Counts(tp=2, fp=2, fn=2),
+        strict=Counts(tp=1, fp=3, fn=3),
         iou=2.0,
         good_iou=1.6,
+        best_iou=3.0,
         distances=5,
         distance_nm=40.0,
         distance_score=4.0,
+        surface_nm=6.0,
+        splits=1,
+        merges=2,
+        vi_voxels=10,
+        vi_overlap=5.0,
+        vi_truth=15.0,
+        vi_pred=10.0,
+        rand_overlap=30,
+        rand_truth=50,
+        rand_pred=30,
     )
     row = label_score(target().label, sums)
     assert row == {
@@ -89,10 +101,21 @@ def test_an_instance_label_is_scored_by_objects():
         "iou": 0.5,
         "dice": 100 / 150,
         "f1": 0.75,
+        "f1_50": 0.5,
+        "f1_75": 0.25,
         "pq": 0.4,
+        "sq": 0.8,
+        "rq": 0.5,
         "mean_iou": 2 / 3,
         "hausdorff_score": 0.8,
         "hausdorff_nm": 8.0,
+        "best_iou": 0.75,
+        "surface_nm": 2.0,
+        "vi_split": 1.0,
+        "vi_merge": 0.5,
+        "rand_error": 0.25,
+        "splits": 1,
+        "merges": 2,
         "combined": math.sqrt(0.75 * 0.8),
         "tp": 3,
         "fp": 1,
@@ -182,7 +205,9 @@ def test_the_json_has_the_promised_fields_and_is_canonical():
     assert values["manifest"] == wanted.digest
     assert values["truth"] == json_digest({f"crop{n}/er": f"digest of {n}/er" for n in "12"})
     assert [t["crop"] for t in values["targets"]] == ["crop1", "crop2"]
-    assert values["targets"][0].keys() == {"crop", "label", "status", "voxels", "sums"}
+    assert values["targets"][0].keys() == {
+            "crop", "label", "status", "voxels", "sums", "quirks", "beside",
+        }  # fmt: skip
 
 
 def test_no_number_in_a_result_can_be_nan():
