@@ -69,6 +69,7 @@ class Volume:
     """One Zarr array (Z, Y, X), read on demand; `Planes`.
 
     grid: where its voxels lie; None if its metadata does not say.
+    voxel_size, offset: nm along (Z, Y, X) as its metadata has them; None where it does not say.
     order: of its chunks' memory, "C" or "F".
     """
 
@@ -84,6 +85,7 @@ class Volume:
         self.dtype = meta.dtype.newbyteorder("=")
         self.order = str(meta.spec.get("order", "C"))
         self.grid = grid
+        self.voxel_size, self.offset = meta.voxel_size, meta.offset
 
     def planes(self, start: int, stop: int) -> np.ndarray:
         return self.read((start, 0, 0), (stop, *self.shape[1:]))
