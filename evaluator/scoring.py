@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -14,10 +15,44 @@ from evaluator.manifest import Kind, Target
 from evaluator.matching import Pairs, match
 from evaluator.overlap import count_overlaps, number_objects, split_mask
 from evaluator.protocol import Protocol
-from evaluator.scores import Counts, Sums
+from evaluator.scores import Counts, Status, Sums
 from evaluator.surface import hausdorff_nm
+from evaluator.volume import Planes
 
 SLAB_VOXELS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How a prediction that could be read was scored.
+
+    status: SCORED, or SKIPPED with sums of nothing.  quirks: names of the protocol's rules that are
+    not the sound ones and had an effect.
+    """
+
+    status: Status
+    sums: Sums
+    quirks: frozenset[str] = frozenset()
+
+
+def score_planes(
+    target: Target,
+    truth: Planes,
+    pred: Planes,
+    protocol: Protocol,
+    *,
+    mask: Planes | None = None,
+    resampled: bool = False,
+) -> Scored:
+    """The sums of a target from its truth and its prediction, read slab by slab.
+
+    mask: 0 where a voxel does not count.  resampled: the prediction was brought onto this grid.
+    """
+    arrays = [volume.planes(0, volume.shape[0]) for volume in (truth, pred)]
+    if mask is not None:
+        keep = mask.planes(0, mask.shape[0]) != 0
+        arrays = [np.where(keep, array, np.zeros((), array.dtype)) for array in arrays]
+    return Scored(Status.SCORED, score_pair(target, arrays[0], arrays[1], protocol))
 
 
 def score_pair(target: Target, truth: np.ndarray, pred: np.ndarray, protocol: Protocol) -> Sums:
@@ -32,12 +67,18 @@ def score_pair(target: Target, truth: np.ndarray, pred: np.ndarray, protocol: Pr
     return _score_instance(truth, _pred_objects(pred), target.grid, protocol)
 
 
-def worst_sums(target: Target, truth: np.ndarray, protocol: Protocol) -> Sums:
+def worst_sums(
+    target: Target, truth: Planes | np.ndarray, protocol: Protocol, *, mask: Planes | None = None
+) -> Sums:
     """The sums of a target whose prediction is missing or unreadable.
 
     Semantic: every voxel is wrong.  Instance: every truth object is missed, none of them gets
     anything for its distance, and where there is no truth object there is one false object.
     """
+    if not isinstance(truth, np.ndarray):
+        truth = truth.planes(0, truth.shape[0])
+    if mask is not None:
+        truth = np.where(mask.planes(0, mask.shape[0]) != 0, truth, np.zeros((), truth.dtype))
     foreground = sum(int(np.count_nonzero(slab)) for slab in _slabs(truth))
     wrong = Counts(fp=truth.size - foreground, fn=foreground)
     if target.label.kind == Kind.SEMANTIC:
