@@ -6,8 +6,9 @@ from pathlib import Path
 
 from baselines.layout import DataError
 from evaluator.manifest import Manifest
+from evaluator.packing import SubmissionWriter
 from evaluator.report import Report
-from evaluator.submission import SubmissionWriter, check_submission
+from evaluator.submission import check_submission
 from evaluator.volume import open_volume
 
 

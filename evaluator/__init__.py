@@ -21,18 +21,13 @@ from evaluator.manifest import (
     parse_labels,
     parse_manifest,
 )
+from evaluator.packing import SubmissionWriter, pack_folder
 from evaluator.protocol import PROTOCOLS, Protocol, get_protocol
 from evaluator.report import Problem, Report
 from evaluator.runner import score_submission, score_target
 from evaluator.scores import Counts, Result, Status, Sums, TargetScore, label_score, pool
 from evaluator.scoring import score_pair, worst_sums
-from evaluator.submission import (
-    Submission,
-    SubmissionWriter,
-    check_submission,
-    open_submission,
-    pack_folder,
-)
+from evaluator.submission import Submission, check_submission, open_submission
 from evaluator.version import __version__
 from evaluator.volume import Volume, create_volume, open_volume
 

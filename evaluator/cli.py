@@ -19,11 +19,12 @@ from rich.table import Table
 from evaluator import client
 from evaluator.errors import EvaluatorError
 from evaluator.manifest import load_manifest
+from evaluator.packing import pack_folder
 from evaluator.protocol import get_protocol
 from evaluator.report import Problem, Report
 from evaluator.runner import score_submission
 from evaluator.scores import SCHEMA, Result, TargetScore
-from evaluator.submission import check_submission, pack_folder
+from evaluator.submission import check_submission
 from evaluator.version import __version__
 
 app = typer.Typer(
