@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.context
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -91,16 +94,20 @@ def score_submission(
     protocol: Protocol,
     jobs: int = 1,
     progress: Progress = lambda score, seconds: None,
+    done: Iterable[TargetScore] = (),
 ) -> Result:
     """The result of a submission, scored target by target, the smallest first.
 
     jobs: processes; 1 scores in this one.  progress: told about each target as it is done.
+    done: scores of an earlier run of the same, which are taken over.
     Raises EvaluatorError as `score_target` does, and if a process dies.
     """
-    targets = sorted(manifest.targets, key=lambda target: (target.grid.voxels, target.path))
+    scores = list(done)
+    taken = {score.path for score in scores}
+    targets = [target for target in manifest.targets if target.path not in taken]
+    targets.sort(key=lambda target: (target.grid.voxels, target.path))
     opening = (submission, manifest, truth, protocol)
     open_submission(submission, manifest)  # what is rejected must not start a process
-    scores = []
     for score, seconds in _scored(targets, opening, jobs=min(jobs, len(targets))):
         progress(score, seconds)
         scores.append(score)
@@ -143,6 +150,10 @@ def _scored(
                 "A scoring process was ended from outside, most likely because memory ran out. "
                 "Try again with --jobs 1."
             ) from error
+        except KeyboardInterrupt:
+            for child in multiprocessing.active_children():
+                child.terminate()  # its target may take minutes more
+            raise
         finally:
             processes.shutdown(cancel_futures=True)
 
@@ -163,7 +174,16 @@ _here: list[Scorer] = []  # of a scoring process: the one scorer it works with
 
 
 def _open_here(*opening: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _here[:] = [Scorer.open(*opening)]
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot stop its processes."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _score_here(target: Target) -> tuple[TargetScore, float]:
