@@ -10,15 +10,17 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from evaluator.digest import canonical_json, json_digest
 from evaluator.manifest import Kind, Label, Manifest
-from evaluator.protocol import Protocol
+from evaluator.protocol import Protocol, get_protocol
 from evaluator.version import __version__
 
 SCHEMA = 1
+MASK = "_mask"  # ends the name of the array beside a truth that says where it counts
+BESIDE = ("protocol", "overall", "instance", "semantic", "labels")  # what is told of such a result
 
 
 class Status(enum.StrEnum):
@@ -124,7 +126,7 @@ class TargetScore:
 
     crop: its folder (`crop557`).  voxels: of its grid.  truth_digest: of the truth's content.
     quirks: the rules of the protocol, by name, that are not the sound ones and had an effect here.
-    beside: what the protocol beside this one says, None if there is none.
+    beside: how the protocol beside this one scores it, None if there is none.
     masked: True if a mask lies beside the truth.
     """
 
@@ -135,7 +137,7 @@ class TargetScore:
     sums: Sums
     truth_digest: str
     quirks: tuple[str, ...] = ()
-    beside: Sums | None = None
+    beside: TargetScore | None = None
     masked: bool = False
 
     @property
@@ -155,7 +157,7 @@ class TargetScore:
             "status": Status(values["status"]),
             "sums": Sums.from_json(values["sums"]),
             "quirks": tuple(values.get("quirks", ())),
-            "beside": None if beside is None else Sums.from_json(beside),
+            "beside": None if beside is None else TargetScore.from_json(beside),
         }
         return cls(**{**values, **changed})
 
@@ -166,6 +168,7 @@ class Result:
 
     overall: sqrt(instance * semantic), or the one there is; None stands for a kind without labels.
     labels: score by label; see docs/scoring.md.  Digests are SHA-256 in hex.
+    beside: what the protocol beside this one makes of the same submission, None if there is none.
     """
 
     protocol: str
@@ -178,11 +181,14 @@ class Result:
     semantic: float | None
     labels: Mapping[str, Mapping[str, Any]]
     targets: tuple[TargetScore, ...]
+    beside: Result | None = None
 
     def to_json(self) -> str:
         """Canonical JSON: the same bytes from every machine."""
         targets = [_public(score) for score in self.targets]
-        return canonical_json({"schema": SCHEMA, **asdict(self), "targets": targets})
+        beside = self.beside and {name: getattr(self.beside, name) for name in BESIDE}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return canonical_json({**values, "schema": SCHEMA, "targets": targets, "beside": beside})
 
 
 def pool(
@@ -199,12 +205,16 @@ def pool(
     scores = sorted(scores, key=lambda score: score.path)
     if [score.path for score in scores] != sorted(manifest.by_path):
         raise ValueError("a result needs exactly one score for every target of the manifest")
+    truth = json_digest({score.path: score.truth_digest for score in scores})
+    scores.extend(_mask_scores(scores) if protocol.mask_labels else ())
+    sums: dict[str, list[Sums]] = {}
+    for score in scores:
+        sums.setdefault(score.label, []).append(score.sums)
     labels = {
-        name: label_score(label, Sums.total(s.sums for s in scores if s.label == name))
-        for name, label in manifest.labels.items()
+        name: label_score(_label(name, manifest), Sums.total(sums[name])) for name in sorted(sums)
     }
     instance, semantic = (
-        _mean([row["score"] for row in labels.values() if row["kind"] == kind])
+        _mean([row["score"] for row in labels.values() if row["kind"] == kind], protocol)
         for kind in (Kind.INSTANCE, Kind.SEMANTIC)
     )
     present = [score for score in (instance, semantic) if score is not None]
@@ -212,14 +222,45 @@ def pool(
         protocol=protocol.name,
         evaluator=__version__,
         manifest=manifest.digest,
-        truth=json_digest({score.path: score.truth_digest for score in scores}),
+        truth=truth,
         submission=submission,
         overall=math.sqrt(math.prod(present)) if len(present) == 2 else present[0],
         instance=instance,
         semantic=semantic,
         labels=labels,
-        targets=tuple(scores),
+        targets=tuple(sorted(scores, key=lambda score: score.path)),
+        beside=_pool_beside(manifest, scores, protocol=protocol, submission=submission),
     )
+
+
+def _pool_beside(
+    manifest: Manifest, scores: Iterable[TargetScore], *, protocol: Protocol, submission: str
+) -> Result | None:
+    """The result under the protocol beside this one; None if there is none."""
+    if not protocol.beside:
+        return None
+    beside = [score.beside for score in scores if score.beside is not None]
+    return pool(manifest, beside, protocol=get_protocol(protocol.beside), submission=submission)
+
+
+def _mask_scores(scores: Iterable[TargetScore]) -> list[TargetScore]:
+    """What `mask_labels` makes of the masks: semantic labels that nobody sent, wrong everywhere."""
+    return [
+        replace(
+            score,
+            label=score.label + MASK,
+            status=Status.MISSING,
+            sums=Sums(voxels=Counts(fn=score.voxels)),
+            quirks=("mask_labels",),
+            beside=None,
+        )
+        for score in scores
+        if score.masked
+    ]
+
+
+def _label(name: str, manifest: Manifest) -> Label:
+    return manifest.labels.get(name) or Label(name, 0, Kind.SEMANTIC)
 
 
 def label_score(label: Label, sums: Sums) -> dict[str, Any]:
@@ -289,10 +330,13 @@ OBJECT_SCORES: dict[str, Callable[[Sums], float | None]] = {
 
 def _public(score: TargetScore) -> dict[str, Any]:
     """A target as the result shows it; its truth digest is part of the result's own."""
-    values = score.to_json()
+    beside = score.beside and {"status": score.beside.status, "sums": asdict(score.beside.sums)}
+    values = {**replace(score, beside=None).to_json(), "beside": beside}
     del values["truth_digest"], values["masked"]
     return values
 
 
-def _mean(values: list[float]) -> float | None:
+def _mean(values: list[float], protocol: Protocol) -> float | None:
+    if not values and protocol.absent_kind_is_zero:
+        return 0.0
     return math.fsum(values) / len(values) if values else None

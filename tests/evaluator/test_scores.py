@@ -1,6 +1,7 @@
 import json
 import math
 import random
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,11 @@ RULES = get_protocol("crista-1")
 WHOLE = st.integers(0, 10**9)
 COUNTS = st.builds(Counts, WHOLE, WHOLE, WHOLE)
 FLOATS = st.floats(0, 1e6, allow_nan=False)
-SUMS = st.builds(Sums, COUNTS, COUNTS, COUNTS, FLOATS, FLOATS, WHOLE, FLOATS, FLOATS)
+KINDS = {Counts: COUNTS, int: WHOLE, float: FLOATS}
+SUMS = st.builds(
+    Sums, **{item.name: KINDS[type(getattr(Sums(), item.name))] for item in fields(Sums)}
+)
+OFFICIAL = get_protocol("cellmap-2026.1")
 
 
 def scored(crop: str, label: str, sums: Sums, status: Status = Status.SCORED) -> TargetScore:
@@ -198,7 +203,7 @@ def test_the_json_has_the_promised_fields_and_is_canonical():
     values = json.loads(text)
     assert values.keys() == {
         "schema", "protocol", "evaluator", "manifest", "truth", "submission",
-        "overall", "instance", "semantic", "labels", "targets",
+        "overall", "instance", "semantic", "labels", "targets", "beside",
     }  # fmt: skip
     assert (values["schema"], values["protocol"]) == (1, "crista-1")
     assert values["evaluator"] == __version__
@@ -215,3 +220,51 @@ def test_no_number_in_a_result_can_be_nan():
     text = result(wanted, scored("1", "er", Sums()), scored("1", "mito", Sums())).to_json()
     assert "NaN" not in text
     assert json.loads(text)["overall"] == 1.0
+
+
+def official(wanted: Manifest, *scores: TargetScore):
+    beside = [replace(score, beside=score) for score in scores]
+    return pool(wanted, beside, protocol=OFFICIAL, submission="0" * 64)
+
+
+def test_a_kind_without_labels_is_zero_where_the_protocol_says_so():
+    wanted = manifest(("1", "er", "semantic"))
+    found = official(wanted, scored("1", "er", Sums(voxels=Counts(tp=1, fn=1))))
+    assert (found.overall, found.instance, found.semantic) == (0.0, 0.0, 0.5)
+    assert (found.beside.overall, found.beside.instance) == (0.5, None)
+
+
+def test_a_mask_is_a_label_that_nobody_sent_where_the_protocol_says_so():
+    wanted = manifest(("1", "er", "semantic"), ("2", "er", "semantic"))
+    masked = replace(scored("1", "er", Sums(voxels=Counts(tp=1))), masked=True)
+    found = official(wanted, masked, scored("2", "er", Sums(voxels=Counts(tp=1))))
+    assert (found.labels["er_mask"]["iou"], found.labels["er_mask"]["fn"]) == (0.0, 1000)
+    assert found.semantic == 0.5
+    path = [(score.path, score.status, score.quirks) for score in found.targets]
+    assert ("crop1/er_mask", Status.MISSING, ("mask_labels",)) in path
+    assert len(path) == 3
+    assert set(found.beside.labels) == {"er"}
+    assert found.truth == result(wanted, *found.beside.targets).truth
+
+
+def test_the_json_tells_what_the_protocol_beside_says():
+    wanted = manifest(("1", "er", "semantic"))
+    bad, good = (scored("1", "er", Sums(voxels=Counts(tp=1, fn=fn))) for fn in (1, 0))
+    quirky = replace(bad, quirks=("snaps_offsets",), beside=good)
+    found = pool(wanted, [quirky], protocol=OFFICIAL, submission="0" * 64)
+    values = json.loads(found.to_json())
+    assert values["beside"].keys() == {"protocol", "overall", "instance", "semantic", "labels"}
+    assert (values["semantic"], values["beside"]["semantic"]) == (0.5, 1.0)
+    row = values["targets"][0]
+    assert row["quirks"] == ["snaps_offsets"]
+    assert (row["sums"]["voxels"]["fn"], row["beside"]["sums"]["voxels"]["fn"]) == (1, 0)
+    assert TargetScore.from_json(json.loads(json.dumps(quirky.to_json()))) == quirky
+
+
+def test_a_skipped_target_drops_out_of_the_pool():
+    wanted = manifest(("1", "mito", "instance"), ("2", "mito", "instance"))
+    whole = Sums(objects=Counts(tp=2), distances=2, distance_score=2.0)
+    found = official(
+        wanted, scored("1", "mito", whole), scored("2", "mito", Sums(), Status.SKIPPED)
+    )
+    assert found.labels["mito"]["combined"] == 1.0
