@@ -31,9 +31,14 @@ class Planes(typing.Protocol):
     order: "C", or "F" where X is the slow axis in memory, which one protocol asks for.
     """
 
-    shape: Shape
-    dtype: np.dtype[Any]
-    order: str
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def order(self) -> str: ...
 
     def planes(self, start: int, stop: int) -> np.ndarray:
         """Planes `start` up to, but without, `stop`: (stop - start, Y, X), C-contiguous, native.
