@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.alignment import align
 from evaluator.archive import Archive, ArchiveError, Entry, is_junk, open_archive, verify
 from evaluator.errors import SubmissionError
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Crop, Manifest, Target
 from evaluator.metadata import ArrayMeta, Unfit
 from evaluator.multiscale import describe
+from evaluator.protocol import CRISTA_1, Protocol
 from evaluator.report import IGNORED, MISSING, OK, REJECT, UNREADABLE, UNSCORED, Problem, Report
 from evaluator.volume import Volume
 
@@ -54,19 +56,35 @@ class Submission:
     path: Path
     sources: Mapping[str, _Source | Unfit]
 
-    def read(self, target: Target) -> np.ndarray | None:
-        """The prediction on the target's grid, in the dtype it is stored in; None: missing.
+    def open(self, target: Target, protocol: Protocol) -> Volume | None:
+        """The array sent for a target, as it is stored; None: missing.
 
-        Another grid is sampled at the nearest voxel, 0 outside.  Raises Unreadable.
+        `evaluator.alignment.align` brings it onto the target's grid.  Raises Unreadable: damaged,
+        or the protocol refuses it from what its metadata says.
         """
         source = self.sources.get(target.path)
-        if source is None:
+        if source is None or self.quirks(target, protocol):
             return None
         if isinstance(source, Unfit):
             raise source
         if source.entries:
             verify(self.path, source.entries)
-        return Volume(source.meta, source.store, grid=source.grid).read_on(target.grid)
+        return Volume(source.meta, source.store, grid=source.grid)
+
+    def quirks(self, target: Target, protocol: Protocol) -> frozenset[str]:
+        """Rules of a protocol, other than the sound ones, that make this target's array missing."""
+        return frozenset()
+
+    def read(self, target: Target) -> np.ndarray | None:
+        """The prediction on the target's grid, in the dtype it is stored in; None: missing.
+
+        It is aligned as `crista-1` does.  Raises Unreadable.
+        """
+        volume = self.open(target, CRISTA_1)
+        if volume is None:
+            return None
+        planes = align(volume, target, CRISTA_1).planes
+        return planes.planes(0, target.grid.shape[0])
 
 
 def check_submission(path: Path, manifest: Manifest) -> Report:
