@@ -14,6 +14,9 @@ expected, what to do.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class EvaluatorError(Exception):
     """Base of all errors that carry a sentence for the user."""
@@ -48,3 +51,9 @@ class Explained(EvaluatorError):
 
     def __reduce__(self) -> tuple[type[Explained], tuple[str, str, str]]:
         return type(self), (self.code, str(self), self.remedy)  # survives the way to a process
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that is nearest, such as " (did you mean mito?)", or ""."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""

@@ -9,6 +9,8 @@ A manifest is a folder or a CSV file with a `labels.toml` beside it:
     id = 37
     kind = "instance"       # or "semantic"
     contains = [3, 4, 5]    # ids a group consists of; may be left out
+
+Without a labels.toml, the labels of the CellMap challenge are known.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import io
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from evaluator.cellmap import instance_labels, labels_toml
 from evaluator.digest import json_digest
-from evaluator.errors import ManifestError
+from evaluator.errors import ManifestError, meant
 from evaluator.geometry import VoxelGrid
 
 COLUMNS = ("crop_name", "dataset", "class_label", "voxel_size", "translation", "shape")
@@ -107,23 +110,64 @@ class Manifest:
         """Voxels of all targets together."""
         return sum(target.grid.voxels for target in self.targets)
 
+    def part(self, *, labels: Iterable[str] = (), crops: Iterable[str] = ()) -> Manifest:
+        """The targets of some labels and crops (`557` or `crop557`); of all where none are named.
+
+        Another manifest, with another digest.  Raises ManifestError: a name is unknown, or nothing
+        is left.
+        """
+        wanted, boxes = set(labels), set(crops)
+        _known(wanted, self.labels, "label")
+        aliases = {alias: crop.folder for crop in self.crops.values()
+                   for alias in (crop.name, crop.folder)}  # fmt: skip
+        _known(boxes, aliases, "crop")
+        folders = {aliases[name] for name in boxes}
+        left = tuple(
+            target for target in self.targets
+            if not wanted or target.label.name in wanted
+            if not folders or target.crop.folder in folders
+        )  # fmt: skip
+        if not left:
+            raise ManifestError("none of these labels has a target in these crops.")
+        return Manifest(left)
+
+    def with_instances(self, names: Iterable[str]) -> Manifest:
+        """The same targets with exactly these labels scored object by object.
+
+        Labels of the CellMap challenge may be named though they have no target here.
+        Raises ManifestError for other unknown names.
+        """
+        instances = set(names)
+        _known(instances - instance_labels(), self.labels, "label")
+        labels = {
+            name: replace(label, kind=Kind.INSTANCE if name in instances else Kind.SEMANTIC)
+            for name, label in self.labels.items()
+        }
+        return Manifest(tuple(replace(t, label=labels[t.label.name]) for t in self.targets))
+
 
 def load_manifest(path: Path) -> Manifest:
     """The manifest in a folder (`manifest.csv`) or a CSV file, with `labels.toml` beside it.
 
-    Raises ManifestError, naming the file, if either is missing or wrong.
+    Without a labels.toml the labels are those of the CellMap challenge.  Raises ManifestError,
+    naming the file, if one is missing or wrong.
     """
     table = path / "manifest.csv" if path.is_dir() else path
     definitions = table.with_name("labels.toml")
-    for file in (table, definitions):
-        if not file.is_file():
-            raise ManifestError(
-                f"{file} is missing: a manifest is a CSV with labels.toml beside it."
-            )
+    if not table.is_file():
+        raise ManifestError(f"{table} is missing: a manifest is a CSV with labels.toml beside it.")
     try:
-        return parse_manifest(table.read_text("utf-8"), definitions.read_text("utf-8"))
+        rows = table.read_text("utf-8")
+        if definitions.is_file():
+            return parse_manifest(rows, definitions.read_text("utf-8"))
+        _builtin_suffice(rows)
+        return parse_manifest(rows, labels_toml())
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 text ({error}).") from error
+    except csv.Error as error:
+        raise ManifestError(f"{path}: not a table of comma-separated values ({error}).") from error
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
 
@@ -176,6 +220,29 @@ def format_labels(labels: Iterable[Label]) -> str:
         contains = f"contains = {list(label.contains)}\n" if label.contains else ""
         tables.append(f'["{label.name}"]\nid = {label.id}\nkind = "{label.kind}"\n{contains}')
     return "\n".join(tables)
+
+
+def _builtin_suffice(table: str) -> None:
+    """Raises ManifestError if a label of the CSV is not one of the built-in ones."""
+    rows = csv.DictReader(io.StringIO(table))
+    names = sorted({row.get("class_label") or "" for row in rows} - {""})
+    known = tomllib.loads(labels_toml())
+    if unknown := [name for name in names if name not in known]:
+        listed = ", ".join(f"{name[:40]!r}{meant(name, known)}" for name in unknown[:5])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise ManifestError(
+            f"labels.toml is missing beside it, and {listed}{more} are not among the built-in "
+            "labels of the CellMap challenge. Write labels.toml, or correct the names."
+        )
+
+
+def _known(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raises ManifestError for the first name that is not known."""
+    known = list(known)
+    for name in sorted(names):
+        if name not in known:
+            hint = meant(name, known) or f"; there are: {', '.join(known[:60])}"
+            raise ManifestError(f"the manifest has no {what} {name[:60]!r}{hint}.")
 
 
 def _parse_label(name: str, table: Any) -> Label:

@@ -104,8 +104,78 @@ def test_what_is_formatted_is_read_back_equal(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ManifestError, match=r"manifest\.csv is missing"):
         load_manifest(tmp_path)
-    (tmp_path / "manifest.csv").write_text(HEAD + ROW)
+    (tmp_path / "manifest.csv").write_text(HEAD + ROW.replace("mito", "spine"))
     with pytest.raises(ManifestError, match=r"labels\.toml is missing"):
+        load_manifest(tmp_path)
+
+
+def test_without_definitions_the_labels_are_those_of_cellmap(tmp_path):
+    (tmp_path / "manifest.csv").write_text(HEAD + ROW + ROW.replace("mito", "er"))
+    labels = load_manifest(tmp_path).labels
+    assert labels["mito"] == Label("mito", 50, Kind.INSTANCE, (3, 4, 5))
+    assert labels["er"] == Label("er", 51, Kind.SEMANTIC, tuple(range(16, 24)))
+
+
+def test_definitions_beside_the_table_go_before_the_built_in_ones(tmp_path):
+    (tmp_path / "manifest.csv").write_text(HEAD + ROW)
+    (tmp_path / "labels.toml").write_text(LABELS)
+    assert load_manifest(tmp_path).labels["mito"].id == 37
+
+
+def test_labels_that_are_not_built_in_are_named_with_the_nearest_known_one(tmp_path):
+    rows = [ROW.replace("mito", name) for name in ("mitto", "spine", "er")]
+    (tmp_path / "manifest.csv").write_text(HEAD + "".join(rows))
+    with pytest.raises(ManifestError) as refused:
+        load_manifest(tmp_path)
+    assert "'mitto' (did you mean mito?)" in str(refused.value)
+    assert "'spine'" in str(refused.value)
+    assert "'er'" not in str(refused.value)
+
+
+def test_a_part_has_the_targets_of_the_named_labels_and_crops():
+    rows = [ROW, ROW.replace("mito", "er"), ROW.replace("557", "558")]
+    whole = parse_manifest(HEAD + "".join(rows), LABELS)
+    assert list(whole.part(labels=["mito"]).by_path) == ["crop557/mito", "crop558/mito"]
+    assert list(whole.part(crops=["557"]).by_path) == ["crop557/er", "crop557/mito"]
+    assert whole.part(crops=["crop558"]) == whole.part(crops=["558", "crop558"])
+    assert whole.part() == whole
+    assert whole.part(labels=["mito"]).digest != whole.digest
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({"labels": ["mitto"]}, r"no label 'mitto' \(did you mean mito\?\)"),
+        ({"crops": ["55"]}, r"no crop '55' \(did you mean 557\?\)"),
+        ({"crops": ["x"]}, "no crop 'x'; there are: 557, crop557"),
+        ({"labels": ["er"], "crops": ["558"]}, "none of these labels"),
+    ],
+)
+def test_a_part_of_nothing_is_refused(wanted, sentence):
+    rows = [ROW, ROW.replace("mito", "er"), ROW.replace("557", "558")]
+    if "558" not in wanted.get("crops", ()):
+        rows.pop()
+    with pytest.raises(ManifestError, match=sentence):
+        parse_manifest(HEAD + "".join(rows), LABELS).part(**wanted)
+
+
+def test_instance_classes_replace_the_kinds_and_the_digest():
+    whole = parse_manifest(HEAD + ROW + ROW.replace("mito", "er"), LABELS)
+    other = whole.with_instances(["er"])
+    assert {name: str(label.kind) for name, label in other.labels.items()} == {
+        "er": "instance", "mito": "semantic",
+    }  # fmt: skip
+    assert other.digest != whole.digest
+    assert whole.with_instances(["mito"]) == whole
+    assert whole.with_instances(["mito", "vim", "instance"]) == whole, "no target here, yet known"
+    assert {str(label.kind) for label in whole.with_instances([]).labels.values()} == {"semantic"}
+    with pytest.raises(ManifestError, match="no label 'eer'"):
+        whole.with_instances(["eer"])
+
+
+def test_a_cell_larger_than_a_table_may_hold_is_no_traceback(tmp_path):
+    (tmp_path / "manifest.csv").write_text(HEAD + "x" * 200_000)
+    with pytest.raises(ManifestError, match="comma-separated"):
         load_manifest(tmp_path)
 
 
@@ -116,10 +186,8 @@ def test_a_binary_file_is_no_manifest(tmp_path):
         load_manifest(tmp_path)
 
 
-def test_the_test_manifest_of_the_cellmap_challenge_can_be_read(real_data):
-    table = (real_data / "cellmap" / "test_crop_manifest.csv").read_text()
-    names = sorted({line.split(",")[2] for line in table.splitlines()[1:]})
-    labels = [Label(name, number, Kind.SEMANTIC) for number, name in enumerate(names, start=1)]
-    manifest = parse_manifest(table, format_labels(labels))
-    assert len(manifest.targets) == 413
-    assert len(manifest.crops) == 16
+def test_the_manifests_of_the_cellmap_challenge_need_no_definitions(real_data):
+    tested = load_manifest(real_data / "cellmap" / "test_crop_manifest.csv")
+    assert (len(tested.targets), len(tested.crops), len(tested.labels)) == (413, 16, 48)
+    trained = load_manifest(real_data / "cellmap" / "train_crop_manifest.csv")
+    assert trained.labels == tested.labels
