@@ -14,21 +14,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from evaluator.alignment import align
 from evaluator.archive import archive_digest
-from evaluator.digest import array_digest
-from evaluator.errors import EvaluatorError, ManifestError, Unreadable
-from evaluator.manifest import Kind, Manifest, Target
-from evaluator.protocol import Protocol
-from evaluator.scores import Result, Status, TargetScore, pool
-from evaluator.scoring import score_pair, worst_sums
+from evaluator.errors import EvaluatorError, Unreadable
+from evaluator.manifest import Manifest, Target
+from evaluator.protocol import Protocol, get_protocol
+from evaluator.scores import Result, Status, Sums, TargetScore, pool
+from evaluator.scoring import Scored, score_planes, worst_sums
 from evaluator.submission import Submission, open_submission
-from evaluator.volume import open_volume
+from evaluator.truth import Truth, open_truth
 
 Opening = tuple[Path, Manifest, Path, Protocol]
 Progress = Callable[[TargetScore, float], None]  # a target's score and the seconds it took
@@ -49,26 +47,40 @@ class Scorer:
 
     def score(self, target: Target) -> TargetScore:
         """Read and score one target.  Raises ManifestError if its truth does not fit it."""
-        truth = read_truth(target, self.truth)
-        status = Status.SCORED
+        score = self._score(target, self.protocol)
+        if not self.protocol.beside:
+            return score
+        return replace(score, beside=self._score(target, get_protocol(self.protocol.beside)))
+
+    def _score(self, target: Target, protocol: Protocol) -> TargetScore:
+        truth = open_truth(target, self.truth)
         try:
-            pred = self.submission.read(target)
-            if pred is not None:
-                sums = score_pair(target, truth, pred, self.protocol)
-            else:
-                status = Status.MISSING
+            scored = self._scored(target, truth, protocol)
         except Unreadable:
-            status = Status.UNREADABLE
-        if status != Status.SCORED:
-            sums = worst_sums(target, truth, self.protocol)
+            scored = Scored(Status.UNREADABLE, _worst(target, truth, protocol))
         return TargetScore(
             crop=target.crop.folder,
             label=target.label.name,
-            status=status,
+            status=scored.status,
             voxels=target.grid.voxels,
-            sums=sums,
-            truth_digest=array_digest(truth),
+            sums=scored.sums,
+            truth_digest=truth.digest,
+            quirks=tuple(sorted(scored.quirks)),
+            masked=truth.mask is not None,
         )
+
+    def _scored(self, target: Target, truth: Truth, protocol: Protocol) -> Scored:
+        """How the protocol scores a target.  Raises Unreadable."""
+        volume = self.submission.open(target, protocol)
+        if volume is None:
+            quirks = self.submission.quirks(target, protocol)
+            return Scored(Status.MISSING, _worst(target, truth, protocol), quirks)
+        aligned = align(volume, target, protocol)
+        scored = score_planes(
+            target, truth.planes, aligned.planes, protocol,
+            mask=truth.mask, resampled=aligned.resampled,
+        )  # fmt: skip
+        return replace(scored, quirks=scored.quirks | aligned.quirks)
 
     def timed(self, target: Target) -> tuple[TargetScore, float]:
         """The score of a target and the seconds it took."""
@@ -115,22 +127,8 @@ def score_submission(
     return pool(manifest, scores, protocol=protocol, submission=digest)
 
 
-def read_truth(target: Target, folder: Path) -> np.ndarray:
-    """The truth of a target: ids or a 0/1 mask.  Raises ManifestError, naming what is wrong."""
-    path = folder / target.crop.folder / target.label.name
-    try:
-        volume = open_volume(path)
-        if volume.shape != target.grid.shape:
-            raise ManifestError(
-                f"The truth {target.path} has the shape {volume.shape}; "
-                f"the manifest says {target.grid.shape}."
-            )
-        if volume.dtype.kind == "f" and target.label.kind == Kind.INSTANCE:
-            raise ManifestError(f"The truth {target.path} is {volume.dtype}; expected integer ids.")
-        return volume.read()
-    except Unreadable as error:
-        reason = error.__cause__ or error  # without the path, which is nobody's business but ours
-        raise ManifestError(f"The truth of {target.path} cannot be read: {reason}") from error
+def _worst(target: Target, truth: Truth, protocol: Protocol) -> Sums:
+    return worst_sums(target, truth.planes, protocol, mask=truth.mask)
 
 
 def _scored(

@@ -204,8 +204,8 @@ def test_truth_that_is_not_there_is_the_organisers_mistake(challenge, manifest, 
 def test_truth_of_another_shape_or_kind_is_the_organisers_mistake(challenge, manifest, tmp_path):
     target = manifest.by_path["crop1/mito"]
     one = Manifest((target,))
-    create_volume(tmp_path / target.path, target.grid, "f4")
-    with pytest.raises(ManifestError, match="float32; expected integer ids"):
+    create_volume(tmp_path / target.path, target.grid, "f4")[:] = 0.5
+    with pytest.raises(ManifestError, match="float32 and holds fractions; expected object ids"):
         score_submission(challenge / "s.zip", truth=tmp_path, manifest=one, protocol=RULES)
     other = zarr.create_array(tmp_path / target.path, shape=(3, 3, 3), dtype="u1", overwrite=True)
     other[:] = np.ones((3, 3, 3))

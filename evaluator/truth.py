@@ -1,0 +1,119 @@
+"""The truth of a target, read slab by slab; what is wrong with it is the organiser's to mend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluator.digest import ArrayDigest, json_digest
+from evaluator.errors import ManifestError, Unreadable
+from evaluator.geometry import Shape
+from evaluator.manifest import Kind, Target
+from evaluator.scores import MASK
+from evaluator.volume import Volume, open_volume
+
+SLAB_VOXELS = 1 << 24
+
+
+@dataclass
+class TruthPlanes:
+    """One array of the truth as `Planes`; its digest grows while it is read.
+
+    Raises ManifestError where it cannot be read, or where ids are no whole numbers.
+    """
+
+    path: str
+    volume: Volume
+    _digest: ArrayDigest = field(init=False)
+    _fed: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._digest = ArrayDigest(self.volume.shape, self.volume.dtype)
+        self.shape: Shape = self.volume.shape
+        self.order = self.volume.order
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.volume.dtype
+
+    def planes(self, start: int, stop: int) -> np.ndarray:
+        """Planes `start` up to `stop`, as `Planes` has them."""
+        try:
+            slab = self.volume.planes(start, stop)
+        except Unreadable as error:
+            raise ManifestError(f"The truth of {self.path} cannot be read: {error}") from error
+        if start <= self._fed < stop:  # whoever reads again finds them hashed
+            self._digest.update(slab[self._fed - start :])
+            self._fed = stop
+        return slab
+
+    def digest(self) -> str:
+        """The `ArrayDigest` of the whole; what was not read yet is read now."""
+        depth, height, width = self.shape
+        step = max(1, SLAB_VOXELS // (height * width))
+        while self._fed < depth:
+            self.planes(self._fed, min(depth, self._fed + step))
+        return self._digest.hexdigest()
+
+
+class WholeNumbers(TruthPlanes):
+    """Object ids that were stored as floats, as 64-bit integers."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.int64)
+
+    def planes(self, start: int, stop: int) -> np.ndarray:
+        slab = super().planes(start, stop)
+        if not (abs(slab) < 2.0**63).all() or (slab != np.rint(slab)).any():
+            raise ManifestError(
+                f"The truth {self.path} is {slab.dtype} and holds fractions; expected object ids."
+            )
+        return slab.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth of a target: ids or a 0/1 mask, and where it counts.
+
+    planes: of shape `target.grid.shape`.  mask: 0 where a voxel does not count, else None.
+    """
+
+    planes: TruthPlanes
+    mask: TruthPlanes | None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content of both."""
+        if self.mask is None:
+            return self.planes.digest()
+        return json_digest([self.planes.digest(), self.mask.digest()])
+
+
+def open_truth(target: Target, folder: Path) -> Truth:
+    """The truth of a target in a folder of Zarr arrays laid out `crop557/mito`, masks beside them
+    as `crop557/mito_mask`.
+
+    Raises ManifestError, naming what is wrong, if there is none or its shape is not the target's.
+    """
+    place = folder / target.crop.folder
+    planes = _opened(target, place / target.label.name, ids=target.label.kind == Kind.INSTANCE)
+    masked = place / f"{target.label.name}{MASK}"
+    return Truth(planes, _opened(target, masked, ids=False) if masked.is_dir() else None)
+
+
+def _opened(target: Target, path: Path, *, ids: bool) -> TruthPlanes:
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        volume = open_volume(path)
+    except Unreadable as error:
+        reason = error.__cause__ or error  # without the path, which is nobody's business but ours
+        raise ManifestError(f"The truth of {name} cannot be read: {reason}") from error
+    if volume.shape != target.grid.shape:
+        raise ManifestError(
+            f"The truth {name} has the shape {volume.shape}; the manifest says {target.grid.shape}."
+        )
+    return (WholeNumbers if ids and volume.dtype.kind == "f" else TruthPlanes)(name, volume)
