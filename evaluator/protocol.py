@@ -44,6 +44,10 @@ class Protocol:
     distance_base: Decimal = Decimal("1.01")
     cap_share: float = 0.5
 
+    reads_unpacked: bool = _rule(
+        False,
+        "A zip is scored as it was sent; a folder of its name beside it may hold something else.",
+    )
     reads_groups: bool = _rule(
         True,
         "A label stored as an OME-NGFF group is documented as valid, so it is read; else it counts "
@@ -166,6 +170,7 @@ CELLMAP_2026_1 = Protocol(
     name="cellmap-2026.1",
     summary="The numbers of the CellMap Segmentation Challenge's own code as of June 2026.",
     beside=CRISTA_1.name,
+    reads_unpacked=True,
     reads_groups=False,
     mixes_prefixes=False,
     mask_labels=True,

@@ -34,30 +34,36 @@ Progress = Callable[[TargetScore, float], None]  # a target's score and the seco
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores targets of one opened submission."""
+    """Scores targets of one opened submission.
+
+    quirks: rules of the protocol that decided what was opened.
+    beside: scores the same under the protocol beside this one.
+    """
 
     submission: Submission
     truth: Path
     protocol: Protocol
+    quirks: frozenset[str]
+    beside: Scorer | None
 
     @classmethod
     def open(cls, submission: Path, manifest: Manifest, truth: Path, protocol: Protocol) -> Scorer:
         """A scorer of the submission at a path.  Raises SubmissionError if it is rejected."""
-        return cls(open_submission(submission, manifest), truth, protocol)
+        opened, quirks, beside = open_submission(submission, manifest), frozenset[str](), None
+        unpacked = submission.with_suffix(".zarr")
+        if protocol.reads_unpacked and submission.is_file() and unpacked.is_dir():
+            opened, quirks = open_submission(unpacked, manifest), frozenset({"reads_unpacked"})
+        if protocol.beside:
+            beside = cls.open(submission, manifest, truth, get_protocol(protocol.beside))
+        return cls(opened, truth, protocol, quirks, beside)
 
     def score(self, target: Target) -> TargetScore:
         """Read and score one target.  Raises ManifestError if its truth does not fit it."""
-        score = self._score(target, self.protocol)
-        if not self.protocol.beside:
-            return score
-        return replace(score, beside=self._score(target, get_protocol(self.protocol.beside)))
-
-    def _score(self, target: Target, protocol: Protocol) -> TargetScore:
         truth = open_truth(target, self.truth)
         try:
-            scored = self._scored(target, truth, protocol)
+            scored = self._scored(target, truth)
         except Unreadable:
-            scored = Scored(Status.UNREADABLE, _worst(target, truth, protocol))
+            scored = Scored(Status.UNREADABLE, self._worst(target, truth))
         return TargetScore(
             crop=target.crop.folder,
             label=target.label.name,
@@ -65,22 +71,26 @@ class Scorer:
             voxels=target.grid.voxels,
             sums=scored.sums,
             truth_digest=truth.digest,
-            quirks=tuple(sorted(scored.quirks)),
+            quirks=tuple(sorted(scored.quirks | self.quirks)),
+            beside=self.beside and self.beside.score(target),
             masked=truth.mask is not None,
         )
 
-    def _scored(self, target: Target, truth: Truth, protocol: Protocol) -> Scored:
-        """How the protocol scores a target.  Raises Unreadable."""
-        volume = self.submission.open(target, protocol)
+    def _scored(self, target: Target, truth: Truth) -> Scored:
+        """How the target is scored.  Raises Unreadable."""
+        volume = self.submission.open(target, self.protocol)
         if volume is None:
-            quirks = self.submission.quirks(target, protocol)
-            return Scored(Status.MISSING, _worst(target, truth, protocol), quirks)
-        aligned = align(volume, target, protocol)
+            quirks = self.submission.quirks(target, self.protocol)
+            return Scored(Status.MISSING, self._worst(target, truth), quirks)
+        aligned = align(volume, target, self.protocol)
         scored = score_planes(
-            target, truth.planes, aligned.planes, protocol,
+            target, truth.planes, aligned.planes, self.protocol,
             mask=truth.mask, resampled=aligned.resampled,
         )  # fmt: skip
         return replace(scored, quirks=scored.quirks | aligned.quirks)
+
+    def _worst(self, target: Target, truth: Truth) -> Sums:
+        return worst_sums(target, truth.planes, self.protocol, mask=truth.mask)
 
     def timed(self, target: Target) -> tuple[TargetScore, float]:
         """The score of a target and the seconds it took."""
@@ -125,10 +135,6 @@ def score_submission(
         scores.append(score)
     digest = archive_digest(submission)
     return pool(manifest, scores, protocol=protocol, submission=digest)
-
-
-def _worst(target: Target, truth: Truth, protocol: Protocol) -> Sums:
-    return worst_sums(target, truth.planes, protocol, mask=truth.mask)
 
 
 def _scored(
