@@ -76,6 +76,11 @@ class Protocol:
         "An array of another shape that does not say where it lies is refused, not guessed to be "
         "centred.",
     )
+    refuses_misfits: bool = _rule(
+        True,
+        "An array that lies wholly outside of its crop, or begins where the crop does and ends "
+        "before it, is a mistake that is named; else what it lacks counts as background.",
+    )
     most_finer: int = _rule(
         64,
         "Voxels of a prediction per voxel of its target; a finer one is refused before it is read.",
@@ -177,6 +182,7 @@ CELLMAP_2026_1 = Protocol(
     mask_factors=True,
     snaps_offsets=True,
     centres_unplaced=True,
+    refuses_misfits=False,
     most_finer=4096,
     interpolates_raw=True,
     blurs_ids=True,
