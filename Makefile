@@ -35,6 +35,18 @@ format: ## rewrite files in the house format
 bench-real: ## train on real electron microscopy and compare with the random forest
 	$(PYTHON) benchmarks/real_em.py --set training.steps=3000 --set training.seconds=1800
 
+.PHONY: golden
+golden: ## the official protocol against the challenge's own recorded results
+	$(PYTHON) -m benchmarks.golden
+
+.PHONY: bench-evaluator
+bench-evaluator: ## time and memory of scoring beside the cost of reading, and the challenge's code
+	$(PYTHON) -m benchmarks.evaluator
+
+.PHONY: red-team
+red-team: ## what spoilt predictions score, under every protocol
+	$(PYTHON) -m benchmarks.red_team
+
 .PHONY: lock
 lock: ## compile requirements/*.in to pinned .txt
 	requirements/compile
