@@ -160,11 +160,15 @@ class Difference:
 
 def differences(ours: Protocol, theirs: Protocol) -> Iterator[Difference]:
     """The rules, in the order they are applied, on which two protocols differ."""
-    for rule in fields(Protocol):
-        if "why" in rule.metadata:
-            a, b = getattr(ours, rule.name), getattr(theirs, rule.name)
-            if a != b:
-                yield Difference(rule.name, a, b, rule.metadata["why"])
+    for name, why in rules().items():
+        a, b = getattr(ours, name), getattr(theirs, name)
+        if a != b:
+            yield Difference(name, a, b, why)
+
+
+def rules() -> dict[str, str]:
+    """The reason for the sound choice of each rule, by name, in the order they are applied."""
+    return {rule.name: rule.metadata["why"] for rule in fields(Protocol) if "why" in rule.metadata}
 
 
 CRISTA_1 = Protocol(
