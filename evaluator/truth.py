@@ -33,7 +33,7 @@ class TruthPlanes:
     def __post_init__(self) -> None:
         self._digest = ArrayDigest(self.volume.shape, self.volume.dtype)
         self.shape: Shape = self.volume.shape
-        self.order = self.volume.order
+        self.order, self.depth = self.volume.order, self.volume.depth
 
     @property
     def dtype(self) -> np.dtype[Any]:

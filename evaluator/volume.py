@@ -29,6 +29,7 @@ class Planes(typing.Protocol):
     """Something with voxels (Z, Y, X) that is read in slabs of planes, in ascending order.
 
     order: "C", or "F" where X is the slow axis in memory, which one protocol asks for.
+    It may have a `depth`: how many planes are decoded together, so that none is decoded twice.
     """
 
     @property
@@ -52,6 +53,7 @@ class ArrayPlanes:
     """An array in memory as `Planes`."""
 
     array: np.ndarray
+    depth: int = 1
 
     @property
     def shape(self) -> Shape:
@@ -89,6 +91,8 @@ class Volume:
         self.shape = meta.shape
         self.dtype = meta.dtype.newbyteorder("=")
         self.order = str(meta.spec.get("order", "C"))
+        chunk = self._array.chunk_layout.read_chunk.shape or self.shape
+        self.depth = chunk[0] or 1
         self.grid = grid
         self.voxel_size, self.offset = meta.voxel_size, meta.offset
 
