@@ -76,7 +76,7 @@ class Volume:
     """One Zarr array (Z, Y, X), read on demand; `Planes`.
 
     grid: where its voxels lie; None if its metadata does not say.
-    voxel_size, offset: nm along (Z, Y, X) as its metadata has them; None where it does not say.
+    meta: what its metadata says, voxel size and offset each by itself.
     order: of its chunks' memory, "C" or "F".
     """
 
@@ -94,7 +94,7 @@ class Volume:
         chunk = self._array.chunk_layout.read_chunk.shape or self.shape
         self.depth = chunk[0] or 1
         self.grid = grid
-        self.voxel_size, self.offset = meta.voxel_size, meta.offset
+        self.meta = meta
 
     def planes(self, start: int, stop: int) -> np.ndarray:
         return self.read((start, 0, 0), (stop, *self.shape[1:]))
