@@ -1,30 +1,39 @@
 """The commands of participants: parse, call, print.
 
-Exit codes: 0 all is well; 1 a check found problems; 2 it could not be done, with one sentence why.
+Exit codes: 0 all is well; 1 a check found problems; 2 it could not be done, with one sentence why;
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-from rich.table import Table
 
 from evaluator import client
 from evaluator.errors import EvaluatorError
-from evaluator.manifest import load_manifest
+from evaluator.journal import write_whole
+from evaluator.local import Run, say, timings
+from evaluator.manifest import Manifest, load_manifest
 from evaluator.packing import pack_folder
+from evaluator.page import result_page
 from evaluator.protocol import get_protocol
 from evaluator.report import Problem, Report
-from evaluator.runner import score_submission
-from evaluator.scores import SCHEMA, Result, TargetScore
+from evaluator.saved import read_result, saved
 from evaluator.submission import check_submission
+from evaluator.tables import (
+    difference_sheet,
+    label_sheet,
+    print_result,
+    print_sheet,
+    protocol_sheet,
+    rule_sheet,
+    target_sheet,
+)
 from evaluator.version import __version__
 
 app = typer.Typer(
@@ -39,6 +48,16 @@ ManifestOption = Annotated[
     Path, typer.Option("--manifest", help="CSV or folder of the challenge's manifest.")
 ]
 SubmissionArgument = Annotated[Path, typer.Argument(help="Zip, or folder of the same layout.")]
+TruthOption = Annotated[Path, typer.Option(help="Folder with the truth, laid out <crop>/<label>.")]
+ProtocolOption = Annotated[str, typer.Option(help="Rules of scoring; see `protocols`.")]
+LabelsOption = Annotated[str, typer.Option(help="Only these labels: a,b.")]
+CropsOption = Annotated[str, typer.Option(help="Only these crops: 557,558.")]
+InstancesOption = Annotated[
+    str, typer.Option(help="Labels scored object by object, a,b; the others are semantic.")
+]
+ResultArgument = Annotated[Path, typer.Argument(help="A result that `score --json` wrote.")]
+CsvOption = Annotated[Path | None, typer.Option(help="File for the table as CSV.")]
+HtmlOption = Annotated[Path | None, typer.Option(help="File for a page with plots.")]
 
 
 def main() -> None:
@@ -82,37 +101,47 @@ def check(submission: SubmissionArgument, manifest: ManifestOption) -> None:
 @app.command()
 def score(
     submission: SubmissionArgument,
-    truth: Annotated[Path, typer.Option(help="Folder with the truth, laid out <crop>/<label>.")],
+    truth: TruthOption,
     manifest: ManifestOption,
-    protocol: Annotated[str, typer.Option(help="Rules of scoring.")] = "crista-1",
+    protocol: ProtocolOption = "crista-1",
     json_out: Annotated[
         str, typer.Option("--json", help="File for the result as JSON; - prints it.")
     ] = "",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per processor.")] = 1,
+    labels: LabelsOption = "",
+    crops: CropsOption = "",
+    instance_classes: InstancesOption = "",
+    timings_out: Annotated[
+        Path | None, typer.Option("--timings", help="File for the seconds of each target, JSON.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option(help="A line per finished target.")] = False,
 ) -> None:
-    """Score a submission against the truth, exactly as the server does."""
-    rules, targets = get_protocol(protocol), load_manifest(manifest)
-    if not truth.is_dir():
-        raise EvaluatorError(f"There is no folder {truth}; --truth is the folder of the truth.")
-    seconds: dict[str, float] = {}
-    with _progress() as bar:
-        task = bar.add_task("scoring", total=len(targets.targets))
+    """Score a submission against the truth, exactly as the server does.
 
-        def tell(done: TargetScore, took: float) -> None:
-            seconds[done.path] = took
-            bar.update(task, advance=1, description=done.path)
-
-        result = score_submission(
-            submission, truth=truth, manifest=targets, protocol=rules, jobs=jobs, progress=tell
-        )
-    text = result.to_json()
+    With --json FILE, a run that was interrupted goes on where it was.
+    """
+    rules = get_protocol(protocol)
+    targets = _manifest(manifest, labels=labels, crops=crops, instances=instance_classes)
+    kept = Path(json_out) if json_out not in ("", "-") else None
+    run = Run(submission, truth, targets, rules, jobs=jobs, kept=kept, verbose=verbose)
+    try:
+        text = run.score().to_json()
+    except KeyboardInterrupt as stop:
+        again = " The same command goes on from there." if kept else ""
+        say(f"Stopped; {len(run.seconds)} targets were scored.{again}")
+        raise typer.Exit(130) from stop
+    if kept:
+        write_whole(kept, text)
+        run.finished()
+    result = saved(json_out or "result", json.loads(text))
     if json_out == "-":
         sys.stdout.write(text)
-    elif json_out:
-        _write(Path(json_out), text)
+        say(f"sha256 {result.digest}")
     else:
-        _print_result(json.loads(text))
-    _print_timings(seconds)
+        print_result(result, _console(), targets=False)
+    if timings_out:
+        write_whole(timings_out, json.dumps(run.seconds, indent=1, sort_keys=True) + "\n")
+    say(timings(run.seconds))
 
 
 @app.command()
@@ -133,10 +162,61 @@ def pack(
 
 @app.command()
 def show(
-    result: Annotated[Path, typer.Argument(help="A result that `score --json` wrote.")],
+    result: ResultArgument,
+    targets: Annotated[bool, typer.Option("--targets", help="A row per target.")] = False,
+    csv: CsvOption = None,
+    html: HtmlOption = None,
 ) -> None:
-    """Print a result as a table."""
-    _print_result(_read_result(result))
+    """Print a result as a table, or write it as CSV or as a page with plots."""
+    read = read_result(result)
+    print_result(read, _console(), targets=targets)
+    if csv:
+        write_whole(csv, (target_sheet(read) if targets else label_sheet(read)).to_csv())
+    if html:
+        write_whole(html, result_page(read))
+
+
+@app.command()
+def protocols(
+    name: Annotated[str, typer.Argument(help="One of them, to see its rules.")] = "",
+    against: Annotated[str, typer.Option(help="Another one, to see what differs.")] = "",
+) -> None:
+    """List the rule books of scoring, or the rules of one with their reasons."""
+    if not name:
+        print_sheet(protocol_sheet(), _console())
+        print("Rules and reasons: evaluator protocols NAME; differences: --against OTHER")
+        return
+    ours = get_protocol(name)
+    print(f"{ours.name}: {ours.summary}")
+    other = against or ours.beside
+    sheet = difference_sheet(ours, get_protocol(other)) if other else rule_sheet(ours)
+    print_sheet(sheet, _console())
+    if other:
+        print(f"{len(sheet.rows)} rules differ; the reason is that for the sound choice.")
+
+
+def _console() -> Console:
+    """The terminal; where there is none, lines as long as a table needs."""
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+
+
+def _manifest(path: Path, *, labels: str, crops: str, instances: str) -> Manifest:
+    """The manifest, restricted and changed as the options say; a changed one is told."""
+    whole = load_manifest(path)
+    changed = whole.part(labels=_names(labels), crops=_names(crops))
+    if instances:
+        changed = changed.with_instances(_names(instances))
+    if changed.digest != whole.digest:
+        say(
+            f"{len(changed.targets)} of {len(whole.targets)} targets; the digest of this manifest "
+            f"is {changed.digest[:12]}…, not {whole.digest[:12]}… of {path}: the result cannot be "
+            "set beside results of the whole."
+        )
+    return changed
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _line(problem: Problem) -> str:
@@ -148,62 +228,3 @@ def _verdict(report: Report) -> str:
     counted = ", ".join(f"{found.count(s)} {s}" for s in ("ok", "missing", "unreadable"))
     verdict = "accepted" if report.accepted else "rejected"
     return f"{verdict}: {counted} of {len(found)} targets"
-
-
-def _progress() -> Progress:
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "ascii")
-    except OSError as error:
-        raise EvaluatorError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _read_result(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise EvaluatorError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise EvaluatorError(f"{path} is not JSON; expected a result of `score --json`.") from error
-    needed = {f.name for f in fields(Result)}
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA or needed - set(values):
-        raise EvaluatorError(f"{path} is not a result of schema {SCHEMA}.")
-    return values
-
-
-def _print_result(result: dict[str, Any]) -> None:
-    """A readable table: one row per label, then the overall scores."""
-    columns = ("score", "iou", "dice", "f1", "pq", "mean_iou", "hausdorff_score", "hausdorff_nm")
-    counts = ("tp", "fp", "fn")
-    table = Table("label", "kind")
-    for name in (*columns, *counts):
-        table.add_column(name.replace("hausdorff", "hd"), justify="right", no_wrap=True)
-    for label, row in result["labels"].items():
-        cells = [_ratio(row[name]) for name in columns] + [str(row[name]) for name in counts]
-        table.add_row(label, row["kind"], *cells)
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(table)
-    parts = ("overall", "instance", "semantic")
-    print("  ".join(f"{part} {_ratio(result[part])}" for part in parts))
-    worst = [t for t in result["targets"] if t["status"] != "scored"]
-    for target in worst:
-        print(f"{target['crop']}/{target['label']} is {target['status']} and counts as worst.")
-    print(f"protocol {result['protocol']}, evaluator {result['evaluator']}")
-
-
-def _ratio(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _print_timings(seconds: dict[str, float]) -> None:
-    slowest = max(seconds, key=lambda path: seconds[path])
-    print(
-        f"{len(seconds)} targets in {sum(seconds.values()):.1f} s of work; "
-        f"slowest {slowest}, {seconds[slowest]:.1f} s.",
-        file=sys.stderr,
-    )

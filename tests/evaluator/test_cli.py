@@ -1,5 +1,6 @@
 """The commands as a participant runs them: a process in an empty folder."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -82,8 +83,10 @@ def test_score_prints_exactly_the_canonical_json(run, challenge, expected):
 
 def test_score_writes_exactly_the_canonical_json(run, challenge, expected, tmp_path):
     code, out, _ = run(*score_arguments(challenge, "--json", "r.json", "--jobs", 2))
-    assert (code, out) == (0, "")
+    assert code == 0
     assert (tmp_path / "r.json").read_text() == expected
+    assert f"sha256 {hashlib.sha256(expected.encode()).hexdigest()}\n" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
 def test_score_without_json_and_show_print_the_same_table(run, challenge, tmp_path, expected):
