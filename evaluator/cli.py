@@ -15,12 +15,13 @@ import typer
 from rich.console import Console
 
 from evaluator import client
+from evaluator.compare import compare, comparison_lines, comparison_page, contest_sheet
 from evaluator.errors import EvaluatorError
 from evaluator.journal import write_whole
 from evaluator.local import Run, say, timings
 from evaluator.manifest import Manifest, load_manifest
-from evaluator.packing import pack_folder
 from evaluator.page import result_page
+from evaluator.predictions import pack_folder
 from evaluator.protocol import get_protocol
 from evaluator.report import Problem, Report
 from evaluator.saved import read_result, saved
@@ -146,18 +147,25 @@ def score(
 
 @app.command()
 def pack(
-    folder: Annotated[Path, typer.Argument(help="Folder of Zarr arrays laid out <crop>/<label>.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder laid out <crop>/<label>: Zarr, OME-Zarr or TIFF stacks.")
+    ],
     manifest: ManifestOption,
     out: Annotated[Path, typer.Option(help="The zip to write.")],
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Take arrays on another grid onto the target's.")
+    ] = False,
 ) -> None:
-    """Pack predictions into a submission that `check` accepts."""
+    """Pack predictions into a submission that `check` accepts; exit code 1 if any is missing."""
     if not folder.is_dir():
         raise EvaluatorError(f"There is no folder {folder}.")
-    report = pack_folder(folder, load_manifest(manifest), out)
+    report = pack_folder(folder, load_manifest(manifest), out, resample=resample)
     for problem in report.problems:
         print(_line(problem), file=sys.stderr)
     packed = sum(status == "ok" for status in report.targets.values())
     print(f"Packed {packed} of {len(report.targets)} targets into {out}.")
+    if packed < len(report.targets):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -174,6 +182,28 @@ def show(
         write_whole(csv, (target_sheet(read) if targets else label_sheet(read)).to_csv())
     if html:
         write_whole(html, result_page(read))
+
+
+@app.command("compare")
+def compare_results(
+    a: ResultArgument,
+    b: ResultArgument,
+    csv: CsvOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Say which of two results won where, and by how much."""
+    found = compare(read_result(a), read_result(b))
+    labels = contest_sheet(found.labels, named="label")
+    targets = contest_sheet(found.targets, named="target")
+    console = _console()
+    print_sheet(labels, console)
+    print_sheet(targets, console)
+    for line in comparison_lines(found):
+        print(line)
+    if csv:
+        write_whole(csv, targets.to_csv())
+    if html:
+        write_whole(html, comparison_page(found))
 
 
 @app.command()

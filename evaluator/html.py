@@ -120,7 +120,8 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .3rem .6rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 tr:last-child > * { border-bottom: 0; }
-thead th { position: sticky; top: 0; background: var(--band); color: var(--soft); }
+thead th { position: sticky; top: 0; white-space: nowrap; background: var(--band);
+  color: var(--soft); }
 tbody th { font-weight: 600; white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .bar { display: inline-flex; align-items: center; gap: .5rem; }
@@ -129,7 +130,9 @@ svg { display: block; overflow: visible; }
 .track { fill: var(--track); } .fill { fill: var(--fill); } .pool { fill: var(--pool); }
 .dot { fill: var(--fill); fill-opacity: .75; stroke: var(--back); }
 .worst { fill: var(--back); stroke: var(--fill); stroke-width: 1.5; }
-.axis { stroke: var(--line); } svg text { fill: var(--soft); font-size: 12px; }
+.axis { stroke: var(--line); }
+.link { stroke: var(--fill); stroke-width: 2; }
+svg text { fill: var(--soft); font-size: 12px; }
 .strips { display: grid; grid-template-columns: minmax(5rem, auto) 1fr 3.5rem;
   gap: 0 .75rem; align-items: center; font-size: .9rem; }
 .strips span:nth-child(3n) { text-align: right; font-variant-numeric: tabular-nums; }
