@@ -21,13 +21,15 @@ from evaluator.manifest import (
     parse_labels,
     parse_manifest,
 )
-from evaluator.packing import SubmissionWriter, pack_folder
+from evaluator.packing import SubmissionWriter
+from evaluator.predictions import pack_folder
 from evaluator.protocol import PROTOCOLS, Protocol, get_protocol
 from evaluator.report import Problem, Report
 from evaluator.runner import score_submission, score_target
 from evaluator.scores import Counts, Result, Status, Sums, TargetScore, label_score, pool
 from evaluator.scoring import score_pair, worst_sums
 from evaluator.submission import Submission, check_submission, open_submission
+from evaluator.truth import Truth, open_truth
 from evaluator.version import __version__
 from evaluator.volume import Volume, create_volume, open_volume
 
@@ -52,6 +54,7 @@ __all__ = [
     "Sums",
     "Target",
     "TargetScore",
+    "Truth",
     "Unreadable",
     "Volume",
     "VoxelGrid",
@@ -68,6 +71,7 @@ __all__ = [
     "label_score",
     "load_manifest",
     "open_submission",
+    "open_truth",
     "open_volume",
     "pack_folder",
     "parse_labels",

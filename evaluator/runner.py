@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.alignment import align
-from evaluator.archive import archive_digest
 from evaluator.errors import EvaluatorError, Unreadable
 from evaluator.manifest import Manifest, Target
 from evaluator.protocol import Protocol, get_protocol
 from evaluator.scores import Result, Status, Sums, TargetScore, pool
 from evaluator.scoring import Scored, score_planes, worst_sums
 from evaluator.submission import Submission, open_submission
-from evaluator.truth import Truth, open_truth
+from evaluator.truth import DigestedPlanes, Truth, open_truth
 
 Opening = tuple[Path, Manifest, Path, Protocol]
 Progress = Callable[[TargetScore, float], None]  # a target's score and the seconds it took
@@ -61,9 +60,9 @@ class Scorer:
         """Read and score one target.  Raises ManifestError if its truth does not fit it."""
         truth = open_truth(target, self.truth)
         try:
-            scored = self._scored(target, truth)
+            scored, digest = self._scored(target, truth)
         except Unreadable:
-            scored = Scored(Status.UNREADABLE, self._worst(target, truth))
+            scored, digest = Scored(Status.UNREADABLE, self._worst(target, truth)), ""
         return TargetScore(
             crop=target.crop.folder,
             label=target.label.name,
@@ -71,23 +70,24 @@ class Scorer:
             voxels=target.grid.voxels,
             sums=scored.sums,
             truth_digest=truth.digest,
+            pred_digest=digest,
             quirks=tuple(sorted(scored.quirks | self.quirks)),
-            beside=self.beside and self.beside.score(target),
+            beside=self.beside.score(target) if self.beside else None,
             masked=truth.mask is not None,
         )
 
-    def _scored(self, target: Target, truth: Truth) -> Scored:
-        """How the target is scored.  Raises Unreadable."""
+    def _scored(self, target: Target, truth: Truth) -> tuple[Scored, str]:
+        """How the target is scored, and the digest of its prediction.  Raises Unreadable."""
         volume = self.submission.open(target, self.protocol)
         if volume is None:
             quirks = self.submission.quirks(target, self.protocol)
-            return Scored(Status.MISSING, self._worst(target, truth), quirks)
+            return Scored(Status.MISSING, self._worst(target, truth), quirks), ""
         aligned = align(volume, target, self.protocol)
+        pred = DigestedPlanes(aligned.planes)
         scored = score_planes(
-            target, truth.planes, aligned.planes, self.protocol,
-            mask=truth.mask, resampled=aligned.resampled,
-        )  # fmt: skip
-        return replace(scored, quirks=scored.quirks | aligned.quirks)
+            target, truth.planes, pred, self.protocol, mask=truth.mask, resampled=aligned.resampled
+        )
+        return replace(scored, quirks=scored.quirks | aligned.quirks), pred.digest()
 
     def _worst(self, target: Target, truth: Truth) -> Sums:
         return worst_sums(target, truth.planes, self.protocol, mask=truth.mask)
@@ -133,8 +133,7 @@ def score_submission(
     for score, seconds in _scored(targets, opening, jobs=min(jobs, len(targets))):
         progress(score, seconds)
         scores.append(score)
-    digest = archive_digest(submission)
-    return pool(manifest, scores, protocol=protocol, submission=digest)
+    return pool(manifest, scores, protocol=protocol)
 
 
 def _scored(

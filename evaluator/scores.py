@@ -124,7 +124,9 @@ def _added(values: list[Any]) -> Any:
 class TargetScore:
     """How one target was scored.
 
-    crop: its folder (`crop557`).  voxels: of its grid.  truth_digest: of the truth's content.
+    crop: its folder (`crop557`).  voxels: of its grid.
+    truth_digest, pred_digest: of the content that was scored, on the target's grid; of a prediction
+    that is missing or unreadable "".
     quirks: the rules of the protocol, by name, that are not the sound ones and had an effect here.
     beside: how the protocol beside this one scores it, None if there is none.
     masked: True if a mask lies beside the truth.
@@ -136,6 +138,7 @@ class TargetScore:
     voxels: int
     sums: Sums
     truth_digest: str
+    pred_digest: str = ""
     quirks: tuple[str, ...] = ()
     beside: TargetScore | None = None
     masked: bool = False
@@ -167,7 +170,9 @@ class Result:
     """The score of a submission, with all that says which rules and data it was made under.
 
     overall: sqrt(instance * semantic), or the one there is; None stands for a kind without labels.
-    labels: score by label; see docs/scoring.md.  Digests are SHA-256 in hex.
+    labels: score by label; see docs/scoring.md.
+    manifest, truth, submission: SHA-256 in hex of their content; how arrays are cut into chunks and
+    compressed, in a zip or a folder, does not change it.
     beside: what the protocol beside this one makes of the same submission, None if there is none.
     """
 
@@ -191,21 +196,18 @@ class Result:
         return canonical_json({**values, "schema": SCHEMA, "targets": targets, "beside": beside})
 
 
-def pool(
-    manifest: Manifest,
-    scores: Iterable[TargetScore],
-    *,
-    protocol: Protocol,
-    submission: str,
-) -> Result:
+def pool(manifest: Manifest, scores: Iterable[TargetScore], *, protocol: Protocol) -> Result:
     """The result of a submission from the scores of all targets, in any order.
 
-    submission: SHA-256 of its bytes.  Raises ValueError unless each target has exactly one score.
+    Raises ValueError unless each target has exactly one score.
     """
     scores = sorted(scores, key=lambda score: score.path)
     if [score.path for score in scores] != sorted(manifest.by_path):
         raise ValueError("a result needs exactly one score for every target of the manifest")
-    truth = json_digest({score.path: score.truth_digest for score in scores})
+    truth, sent = (
+        json_digest({score.path: getattr(score, name) for score in scores})
+        for name in ("truth_digest", "pred_digest")
+    )
     scores.extend(_mask_scores(scores) if protocol.mask_labels else ())
     sums: dict[str, list[Sums]] = {}
     for score in scores:
@@ -223,24 +225,24 @@ def pool(
         evaluator=__version__,
         manifest=manifest.digest,
         truth=truth,
-        submission=submission,
+        submission=sent,
         overall=math.sqrt(math.prod(present)) if len(present) == 2 else present[0],
         instance=instance,
         semantic=semantic,
         labels=labels,
         targets=tuple(sorted(scores, key=lambda score: score.path)),
-        beside=_pool_beside(manifest, scores, protocol=protocol, submission=submission),
+        beside=_pool_beside(manifest, scores, protocol),
     )
 
 
 def _pool_beside(
-    manifest: Manifest, scores: Iterable[TargetScore], *, protocol: Protocol, submission: str
+    manifest: Manifest, scores: Iterable[TargetScore], protocol: Protocol
 ) -> Result | None:
     """The result under the protocol beside this one; None if there is none."""
     if not protocol.beside:
         return None
     beside = [score.beside for score in scores if score.beside is not None]
-    return pool(manifest, beside, protocol=get_protocol(protocol.beside), submission=submission)
+    return pool(manifest, beside, protocol=get_protocol(protocol.beside))
 
 
 def _mask_scores(scores: Iterable[TargetScore]) -> list[TargetScore]:
@@ -332,7 +334,7 @@ def _public(score: TargetScore) -> dict[str, Any]:
     """A target as the result shows it; its truth digest is part of the result's own."""
     beside = score.beside and {"status": score.beside.status, "sums": asdict(score.beside.sums)}
     values = {**replace(score, beside=None).to_json(), "beside": beside}
-    del values["truth_digest"], values["masked"]
+    del values["truth_digest"], values["pred_digest"], values["masked"]
     return values
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,58 +12,68 @@ from evaluator.errors import ManifestError, Unreadable
 from evaluator.geometry import Shape
 from evaluator.manifest import Kind, Target
 from evaluator.scores import MASK
-from evaluator.volume import Volume, open_volume
+from evaluator.volume import Planes, Volume, open_volume
 
-SLAB_VOXELS = 1 << 24
+SLAB_VOXELS = 1 << 24  # read at once where nobody else reads
 
 
-@dataclass
-class TruthPlanes:
-    """One array of the truth as `Planes`; its digest grows while it is read.
+class DigestedPlanes:
+    """`Planes` whose digest grows while they are read.
 
-    Raises ManifestError where it cannot be read, or where ids are no whole numbers.
+    Whoever reads in ascending order pays for one reading; planes that are read again are not fed
+    again, and `digest` reads what nobody did.
     """
 
-    path: str
-    volume: Volume
-    _digest: ArrayDigest = field(init=False)
-    _fed: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self._digest = ArrayDigest(self.volume.shape, self.volume.dtype)
-        self.shape: Shape = self.volume.shape
-        self.order, self.depth = self.volume.order, self.volume.depth
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.volume.dtype
+    def __init__(self, planes: Planes) -> None:
+        self._source = planes
+        self._sha = ArrayDigest(planes.shape, planes.dtype)
+        self._fed = 0
+        self.shape: Shape = planes.shape
+        self.dtype = planes.dtype
+        self.order = planes.order
+        self.depth: int = getattr(planes, "depth", 1)
 
     def planes(self, start: int, stop: int) -> np.ndarray:
-        """Planes `start` up to `stop`, as `Planes` has them."""
-        try:
-            slab = self.volume.planes(start, stop)
-        except Unreadable as error:
-            raise ManifestError(f"The truth of {self.path} cannot be read: {error}") from error
-        if start <= self._fed < stop:  # whoever reads again finds them hashed
-            self._digest.update(slab[self._fed - start :])
+        """Planes `start` up to `stop` of the source."""
+        slab = self._source.planes(start, stop)
+        if start <= self._fed < stop:
+            self._sha.update(slab[self._fed - start :])
             self._fed = stop
         return slab
 
     def digest(self) -> str:
-        """The `ArrayDigest` of the whole; what was not read yet is read now."""
+        """The `ArrayDigest` of the whole."""
         depth, height, width = self.shape
         step = max(1, SLAB_VOXELS // (height * width))
         while self._fed < depth:
             self.planes(self._fed, min(depth, self._fed + step))
-        return self._digest.hexdigest()
+        return self._sha.hexdigest()
+
+
+class TruthPlanes(DigestedPlanes):
+    """One array of the truth.  Raises ManifestError where it cannot be read."""
+
+    def __init__(self, path: str, volume: Volume) -> None:
+        super().__init__(volume)
+        self.path = path
+
+    def planes(self, start: int, stop: int) -> np.ndarray:
+        """Planes `start` up to `stop`, as `Planes` has them."""
+        try:
+            return super().planes(start, stop)
+        except Unreadable as error:
+            raise ManifestError(f"The truth of {self.path} cannot be read: {error}") from error
 
 
 class WholeNumbers(TruthPlanes):
-    """Object ids that were stored as floats, as 64-bit integers."""
+    """Object ids that were stored as floats, as 64-bit integers.
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.int64)
+    Raises ManifestError where they are no whole numbers, too.
+    """
+
+    def __init__(self, path: str, volume: Volume) -> None:
+        super().__init__(path, volume)
+        self.dtype = np.dtype(np.int64)
 
     def planes(self, start: int, stop: int) -> np.ndarray:
         slab = super().planes(start, stop)

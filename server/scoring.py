@@ -15,16 +15,15 @@ from typing import Any
 from evaluator import (
     PROTOCOLS,
     EvaluatorError,
-    Kind,
     Manifest,
     ManifestError,
     Target,
     TargetScore,
     __version__,
-    array_digest,
     check_submission,
     get_protocol,
     json_digest,
+    open_truth,
     open_volume,
     parse_manifest,
     pool,
@@ -113,9 +112,9 @@ def score_item(target: str, submission: Path, rules: Rules) -> dict[str, Any]:
     return dict(score.to_json())
 
 
-def combine(scores: Iterable[dict[str, Any]], rules: Rules, *, submission: str) -> str:
-    """The result's canonical JSON from the scores of all targets.  submission: its SHA-256."""
-    return _pool(_manifest(rules), scores, rules, submission=submission)
+def combine(scores: Iterable[dict[str, Any]], rules: Rules) -> str:
+    """The result's canonical JSON from the scores of all targets."""
+    return _pool(_manifest(rules), scores, rules)
 
 
 def first_values(scores: dict[str, dict[str, Any]], rules: Rules) -> dict[str, Any]:
@@ -127,7 +126,7 @@ def first_values(scores: dict[str, dict[str, Any]], rules: Rules) -> dict[str, A
         return {}
     known = _manifest(rules).by_path
     part = Manifest(tuple(known[path] for path in sorted(scores)))
-    text = _pool(part, scores.values(), rules, submission="")
+    text = _pool(part, scores.values(), rules)
     return dict(json.loads(text)["labels"])
 
 
@@ -139,8 +138,7 @@ def truth_mistakes(rules: Rules) -> list[str]:
 
 def truth_digests(rules: Rules) -> dict[str, str]:
     """The digest of each target's truth array, one in memory at a time, as scoring has it."""
-    targets = _manifest(rules).targets
-    return {t.path: array_digest(open_volume(rules.truth / t.path).read()) for t in targets}
+    return {t.path: open_truth(t, rules.truth).digest for t in _manifest(rules).targets}
 
 
 def digest_of(digests: dict[str, str]) -> str:
@@ -165,12 +163,9 @@ def _parse(table: str, definitions: str) -> Manifest:
     return parse_manifest(table, definitions)
 
 
-def _pool(
-    manifest: Manifest, scores: Iterable[dict[str, Any]], rules: Rules, *, submission: str
-) -> str:
+def _pool(manifest: Manifest, scores: Iterable[dict[str, Any]], rules: Rules) -> str:
     done = [TargetScore.from_json(score) for score in scores]
-    protocol = get_protocol(rules.protocol)
-    return str(pool(manifest, done, protocol=protocol, submission=submission).to_json())
+    return str(pool(manifest, done, protocol=get_protocol(rules.protocol)).to_json())
 
 
 def _truth_mistake(target: Target, truth: Path) -> str | None:
@@ -186,6 +181,4 @@ def _truth_mistake(target: Target, truth: Path) -> str | None:
             f"{target.path} has a truth of shape {volume.shape}, and the manifest says "
             f"{target.grid.shape}. Mend the one that is wrong."
         )
-    if volume.dtype.kind == "f" and target.label.kind == Kind.INSTANCE:
-        return f"{target.path} has a truth of {volume.dtype}: object ids are whole numbers."
     return None

@@ -100,8 +100,7 @@ def finish_if_complete(evaluation: Evaluation) -> bool:
     items = list(evaluation.items.all())
     if evaluation.status != Status.SCORING or any(i.status != ItemStatus.SCORED for i in items):
         return False
-    digest = evaluation.submission.upload.sha256
-    text = scoring.combine([i.score or {} for i in items], rules(evaluation), submission=digest)
+    text = scoring.combine([i.score or {} for i in items], rules(evaluation))
     result = json.loads(text)
     with transaction.atomic():
         won = evaluation.advance(

@@ -21,7 +21,7 @@ def test_public_functions_take_what_could_be_swapped_by_name():
     """truth and submission are both paths, protocol and submission both texts."""
     for function, names in (
         (evaluator.score_target, {"truth", "submission", "manifest", "protocol"}),
-        (evaluator.pool, {"protocol", "submission"}),
+        (evaluator.pool, {"protocol"}),
     ):
         parameters = inspect.signature(function).parameters
         assert {parameters[name].kind for name in names} == {inspect.Parameter.KEYWORD_ONLY}

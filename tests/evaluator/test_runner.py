@@ -87,7 +87,7 @@ def test_targets_scored_apart_pool_to_the_same_bytes(challenge, manifest):
         )
         for target in reversed(manifest.targets)
     ]
-    pooled = pool(manifest, apart, protocol=RULES, submission=whole.submission)
+    pooled = pool(manifest, apart, protocol=RULES)
     assert pooled.to_json() == whole.to_json()
 
 

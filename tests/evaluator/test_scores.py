@@ -43,7 +43,7 @@ def manifest(*names: tuple[str, str, str]) -> Manifest:
 
 
 def result(wanted: Manifest, *scores: TargetScore):
-    return pool(wanted, scores, protocol=RULES, submission="0" * 64)
+    return pool(wanted, scores, protocol=RULES)
 
 
 def test_counts_add():
@@ -224,7 +224,7 @@ def test_no_number_in_a_result_can_be_nan():
 
 def official(wanted: Manifest, *scores: TargetScore):
     beside = [replace(score, beside=score) for score in scores]
-    return pool(wanted, beside, protocol=OFFICIAL, submission="0" * 64)
+    return pool(wanted, beside, protocol=OFFICIAL)
 
 
 def test_a_kind_without_labels_is_zero_where_the_protocol_says_so():
@@ -251,7 +251,7 @@ def test_the_json_tells_what_the_protocol_beside_says():
     wanted = manifest(("1", "er", "semantic"))
     bad, good = (scored("1", "er", Sums(voxels=Counts(tp=1, fn=fn))) for fn in (1, 0))
     quirky = replace(bad, quirks=("snaps_offsets",), beside=good)
-    found = pool(wanted, [quirky], protocol=OFFICIAL, submission="0" * 64)
+    found = pool(wanted, [quirky], protocol=OFFICIAL)
     values = json.loads(found.to_json())
     assert values["beside"].keys() == {"protocol", "overall", "instance", "semantic", "labels"}
     assert (values["semantic"], values["beside"]["semantic"]) == (0.5, 1.0)

@@ -56,7 +56,10 @@ def test_a_folder_without_a_table_says_what_is_missing(tmp_path):
         (PHASE, "needs slug = …"),
         (HEAD, "needs at least one [[phase]]"),
         (HEAD + 'colour = "red"\n' + PHASE, "unknown key 'colour'"),
-        (HEAD.replace("crista-1", "other-9") + PHASE, "no protocol 'other-9'. Known: crista-1"),
+        (
+            HEAD.replace("crista-1", "other-9") + PHASE,
+            "no protocol 'other-9'. Known: cellmap-2026.1, crista-1",
+        ),
         (HEAD.replace("made-up", "made up") + PHASE, "slug is made of letters"),
         (HEAD.replace('"Made up"', "5") + PHASE, "title must be text; got 5"),
         (HEAD + PHASE + PHASE, "two phases share the slug 'test'"),

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections
 from django.utils.timezone import now
 
-from evaluator import get_protocol, load_manifest, score_submission
+from evaluator import get_protocol, json_digest, load_manifest, score_submission
 from server import queue
 from server.accounts.models import AuditEvent
 from server.challenges.models import TruthVersion
@@ -74,7 +74,8 @@ def test_the_result_names_the_very_truth_version(accepted, phase):
     result = json.loads(accepted.result)
     assert result["truth"] == phase.truth.digest
     assert result["manifest"] == phase.truth.manifest_digest
-    assert result["submission"] == accepted.submission.upload.sha256
+    sent = {item.target: item.score["pred_digest"] for item in accepted.items.all()}
+    assert result["submission"] == json_digest(sent)
 
 
 def test_the_order_of_the_jobs_changes_no_byte(accepted, phase, people, packed):
