@@ -75,7 +75,7 @@ def align(volume: Volume, target: Target, protocol: Protocol) -> Aligned:
         kernel, quirks = _kernel(volume, target, protocol, placing)
         if isinstance(kernel, MaskShares | RawLinear):
             dtype = np.dtype(bool)
-    planes = Sampled(volume, target.grid.shape, dtype, placing.axes, kernel)
+    planes = Sampled(volume.caching(), target.grid.shape, dtype, placing.axes, kernel)
     return Aligned(planes, quirks, placing.resampled)
 
 

@@ -85,6 +85,12 @@ class Sampled:
     kernel: Kernel
     order = "C"
 
+    @property
+    def depth(self) -> int:
+        """Planes that come from about one layer of the source's chunks."""
+        steps = [stretch.step for stretch in self.axes[0]]
+        return max(1, round(self.source.depth / max([1.0, *steps])))
+
     def planes(self, start: int, stop: int) -> np.ndarray:
         out = np.zeros((stop - start, *self.shape[1:]), self.dtype)
         with np.errstate(
@@ -141,7 +147,7 @@ class MaskShares:
             for stretch, low, (index, _) in zip(tile, lows, taps, strict=True)
         ]
         share = _read(source, spans) > (self.above if source.dtype.kind == "f" else 0)
-        if share.any():  # most slabs of a sparse label are empty
+        if share.any():
             for axis in sorted(range(3), key=lambda axis: -tile[axis].step):
                 index, weight = taps[axis]
                 share = _weighed(share, index - lows[axis], weight, axis)
@@ -155,6 +161,7 @@ class RawLinear:
     """True where the values, blurred if the source is finer and interpolated, exceed one half.
 
     Zeros lie around each stretch.  rounds: the interpolated values are rounded to 32 bits.
+    For one source alone, of which it remembers what it learnt.
     """
 
     rounds: bool = False
@@ -164,6 +171,8 @@ class RawLinear:
         whole = source.dtype.kind in "iu"
         dtype = np.dtype(float) if whole else np.result_type(source.dtype, np.float32)
         box, firsts = _blurred(source, tile, dtype)
+        if not box.any():  # most slabs of a sparse label are empty
+            return np.zeros([len(stretch.x) for stretch in tile], bool)
         values = _interpolated(box, tile, firsts).astype(dtype, copy=False)
         # The result is kept within the source's range, which tells only where the source is
         # foreground or background throughout; then borders do not fade, and rounding adds nothing.
@@ -190,7 +199,10 @@ class RawLinear:
 
 @dataclass(frozen=True)
 class BlurredIds:
-    """The nearest voxel after a blur, in the source's dtype, kept within the source's range."""
+    """The nearest voxel after a blur, in the source's dtype, kept within the source's range.
+
+    For one source alone, whose range it remembers.
+    """
 
     _ranges: dict[Shape, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -247,6 +259,7 @@ def _along(weight: np.ndarray, axis: int) -> np.ndarray:
 
 def _taps(stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
     """Source voxels (from `low`) that make up each target voxel and their weights: (K, n) each."""
+    index: np.ndarray
     n = stretch.high - stretch.low
     if stretch.step > 1:
         left = stretch.x - stretch.step / 2
@@ -284,7 +297,7 @@ def _blurred(source: Volume, tile: Tile, dtype: np.dtype[Any]) -> tuple[np.ndarr
         spans.append((stretch.low + low, stretch.low + high))
     box = np.zeros([high - low + 2 for low, high in spans], dtype)
     box[1:-1, 1:-1, 1:-1] = _read(source, spans)
-    if any(sigmas):
+    if any(sigmas) and box.any():
         gaussian_filter(box, sigmas, output=box, mode="constant", truncate=TRUNCATE)
         for axis in range(3):  # the blur spilled into the layer around
             faces = box.swapaxes(0, axis)

@@ -6,7 +6,6 @@ size of each decoded chunk is known before, and no codec can run code.
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from evaluator.geometry import Shape, VoxelGrid
 from evaluator.metadata import ArrayMeta
 from evaluator.multiscale import describe
 
-SLAB_VOXELS = 1 << 25  # read at once while resampling
+SLAB_VOXELS = 1 << 25  # read at once
+LARGEST_CACHE = 1 << 28  # bytes
 
 
 class Planes(typing.Protocol):
@@ -78,10 +78,19 @@ class Volume:
     grid: where its voxels lie; None if its metadata does not say.
     meta: what its metadata says, voxel size and offset each by itself.
     order: of its chunks' memory, "C" or "F".
+    cache: bytes of decoded chunks that it remembers.
     """
 
-    def __init__(self, meta: ArrayMeta, store: dict[str, Any], *, grid: VoxelGrid | None) -> None:
-        spec = {"driver": meta.driver, "kvstore": store, "metadata": dict(meta.spec)}
+    def __init__(
+        self, meta: ArrayMeta, store: dict[str, Any], *, grid: VoxelGrid | None, cache: int = 0
+    ) -> None:
+        spec = {
+            "driver": meta.driver,
+            "kvstore": store,
+            "metadata": dict(meta.spec),
+            "context": {"cache_pool": {"total_bytes_limit": cache}},
+            "recheck_cached_data": "open",
+        }
         try:
             self._array = tensorstore.open(spec, open=True, assume_metadata=True).result()
         except (ValueError, OSError) as error:
@@ -94,7 +103,7 @@ class Volume:
         chunk = self._array.chunk_layout.read_chunk.shape or self.shape
         self.depth = chunk[0] or 1
         self.grid = grid
-        self.meta = meta
+        self.meta, self._store = meta, store
 
     def planes(self, start: int, stop: int) -> np.ndarray:
         return self.read((start, 0, 0), (stop, *self.shape[1:]))
@@ -119,30 +128,14 @@ class Volume:
         for z in range(0, depth, planes):
             yield self.read((z, 0, 0), (min(z + planes, depth), height, width))
 
-    def read_on(self, target: VoxelGrid) -> np.ndarray:
-        """The value of the nearest voxel at each voxel centre of another grid.
+    def caching(self) -> Volume:
+        """The same array, which keeps about two layers of chunks decoded, at most 256 MiB.
 
-        Shape `target.shape`; 0 where the centre lies outside this volume.  A volume that does not
-        know its grid must have the target's shape.  Raises Unreadable.
+        For readers whose slabs overlap or end within chunks.
         """
-        if self.grid is None or self.grid == target:
-            if self.shape != target.shape:
-                raise Unreadable(f"its shape is {self.shape}; expected {target.shape}.")
-            return self.read()
-        z, y, x = target.nearest(self.grid)
-        out = np.zeros(target.shape, self.dtype)
-        if min(axis.max() for axis in (z, y, x)) < 0:
-            return out
-        rows, columns = _inside(y), _inside(x)
-        low = (int(y[rows][0]), int(x[columns][0]))
-        high = (int(y[rows][-1]) + 1, int(x[columns][-1]) + 1)
-        for planes in _parts(z, plane_voxels=math.prod(np.subtract(high, low).tolist())):
-            first, last = int(z[planes][0]), int(z[planes][-1]) + 1
-            box = self.read((first, *low), (last, *high))
-            box = box.take(z[planes] - first, axis=0)
-            box = box.take(y[rows] - low[0], axis=1)
-            out[planes, rows, columns] = box.take(x[columns] - low[1], axis=2)
-        return out
+        _, height, width = self.shape
+        layers = 2 * self.depth * height * width * self.dtype.itemsize
+        return Volume(self.meta, self._store, grid=self.grid, cache=min(layers, LARGEST_CACHE))
 
 
 def open_volume(path: Path) -> Volume:
@@ -207,19 +200,3 @@ def _multiscale(name: str, size: list[float], offset: list[float]) -> dict[str, 
 
 def _text(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
-
-
-def _inside(index: np.ndarray) -> slice:
-    """Where an ascending index vector is not -1; one stretch, since grids are boxes."""
-    found = np.flatnonzero(index >= 0)
-    return slice(int(found[0]), int(found[-1]) + 1)
-
-
-def _parts(index: np.ndarray, *, plane_voxels: int) -> Iterator[slice]:
-    """Stretches of an index vector over planes that read about SLAB_VOXELS source voxels each."""
-    inside = _inside(index)
-    span = int(index[inside][-1] - index[inside][0]) + 1
-    count = max(1, -(-span * plane_voxels // SLAB_VOXELS))
-    step = max(1, -(-(inside.stop - inside.start) // count))
-    for start in range(inside.start, inside.stop, step):
-        yield slice(start, min(start + step, inside.stop))

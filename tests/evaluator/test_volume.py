@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zarr
 
-from evaluator import Unreadable, VoxelGrid, create_volume, open_volume, volume
+from evaluator import Unreadable, VoxelGrid, create_volume, open_volume
 
 GRID = VoxelGrid((10, 20, 30), (8.0, 4.0, 4.0), (100.0, 200.0, 300.0))
 VALUES = np.random.default_rng(0).integers(0, 60000, GRID.shape).astype(np.uint16)
@@ -97,53 +97,30 @@ def test_a_damaged_chunk_is_unreadable_and_the_others_are_not(tmp_path):
     assert np.array_equal(found.read((8, 8, 8)), VALUES[8:, 8:, 8:])
 
 
-def on(
-    tmp_path, target: VoxelGrid, values: np.ndarray = VALUES, grid: VoxelGrid = GRID
-) -> np.ndarray:
-    create_volume(tmp_path / "a", grid, values.dtype, chunks=(8, 8, 8))[:] = values
-    return open_volume(tmp_path / "a").read_on(target)
-
-
-def test_on_its_own_grid_a_volume_is_itself(tmp_path):
-    assert np.array_equal(on(tmp_path, GRID), VALUES)
-
-
-def test_on_a_shifted_grid_the_outside_is_zero(tmp_path):
-    shifted = VoxelGrid((10, 20, 30), (8.0, 4.0, 4.0), (100.0 + 16, 200.0 - 12, 300.0))
-    expected = np.zeros_like(VALUES)
-    expected[:8, 3:] = VALUES[2:, :17]
-    assert np.array_equal(on(tmp_path, shifted), expected)
-
-
-def test_on_a_coarser_grid_every_second_voxel_is_taken(tmp_path):
-    coarse = VoxelGrid((5, 10, 15), (16.0, 8.0, 8.0), (100.0, 200.0, 300.0))
-    assert np.array_equal(on(tmp_path, coarse), VALUES[::2, ::2, ::2])
-
-
-def test_on_a_finer_grid_voxels_are_repeated(tmp_path):
-    fine = VoxelGrid((20, 40, 60), (4.0, 2.0, 2.0), (98.0, 199.0, 299.0))
-    expected = VALUES.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
-    assert np.array_equal(on(tmp_path, fine), expected)
-
-
-def test_on_a_distant_grid_everything_is_zero(tmp_path):
-    assert not on(tmp_path, VoxelGrid((4, 4, 4), (8.0, 4.0, 4.0), (9000.0, 0.0, 0.0))).any()
-
-
-def test_reading_in_parts_changes_nothing(tmp_path, monkeypatch):
-    rng = np.random.default_rng(1)
-    for _ in range(5):
-        size, offset = rng.uniform(2, 12, 3), np.array(GRID.offset) + rng.uniform(-40, 40, 3)
-        target = VoxelGrid((7, 9, 11), tuple(size), tuple(offset))
-        whole = on(tmp_path, target)
-        monkeypatch.setattr(volume, "SLAB_VOXELS", 1)
-        assert np.array_equal(on(tmp_path, target), whole)
-        monkeypatch.undo()
-
-
-def test_without_a_grid_the_shape_must_be_that_of_the_target(tmp_path):
-    zarr.create_array(tmp_path / "a", shape=(4, 5, 6), dtype="u1")[:] = 1
+def test_a_caching_volume_reads_the_same_in_slabs_that_overlap(tmp_path):
+    create_volume(tmp_path / "a", GRID, "u2", chunks=(8, 8, 8))[:] = VALUES
     found = open_volume(tmp_path / "a")
-    assert found.read_on(VoxelGrid((4, 5, 6), (8.0, 4.0, 4.0))).all()
-    with pytest.raises(Unreadable, match=r"shape is \(4, 5, 6\); expected \(6, 5, 4\)"):
-        found.read_on(VoxelGrid((6, 5, 4), (8.0, 4.0, 4.0)))
+    kept = found.caching()
+    assert (kept.shape, kept.dtype, kept.grid, kept.depth) == (GRID.shape, np.uint16, GRID, 8)
+    for z in range(8):
+        assert np.array_equal(kept.planes(z, z + 3), VALUES[z : z + 3])
+
+
+def test_a_caching_volume_decodes_a_chunk_once(tmp_path):
+    create_volume(tmp_path / "a", GRID, "u2", chunks=(8, 8, 8))[:] = VALUES
+    kept = open_volume(tmp_path / "a").caching()
+    kept.planes(0, 2)
+    for chunk in (tmp_path / "a" / "0").rglob("[0-9]"):
+        if chunk.is_file():
+            chunk.unlink()
+    assert np.array_equal(kept.planes(2, 8), VALUES[2:8])
+    assert not open_volume(tmp_path / "a").planes(2, 8).any()
+
+
+def test_a_damaged_chunk_is_unreadable_each_time(tmp_path):
+    create_volume(tmp_path / "a", GRID, "u2", chunks=(8, 8, 8))[:] = VALUES
+    (tmp_path / "a" / "0" / "0" / "0").write_bytes(b"damaged")
+    kept = open_volume(tmp_path / "a").caching()
+    for _ in range(2):
+        with pytest.raises(Unreadable, match="a chunk is damaged"):
+            kept.planes(0, 2)
