@@ -23,7 +23,7 @@ from evaluator.manifest import (
 )
 from evaluator.packing import SubmissionWriter
 from evaluator.predictions import pack_folder
-from evaluator.protocol import PROTOCOLS, Protocol, get_protocol
+from evaluator.protocol import PROTOCOLS, Protocol, differences, get_protocol
 from evaluator.report import Problem, Report
 from evaluator.runner import score_submission, score_target
 from evaluator.scores import Counts, Result, Status, Sums, TargetScore, label_score, pool
@@ -63,6 +63,7 @@ __all__ = [
     "canonical_json",
     "check_submission",
     "create_volume",
+    "differences",
     "file_digest",
     "format_labels",
     "format_manifest",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from evaluator import (
     TargetScore,
     __version__,
     check_submission,
+    differences,
     get_protocol,
     json_digest,
     open_truth,
@@ -32,8 +33,8 @@ from evaluator import score_target as _score_target
 
 __all__ = [
     "EvaluatorError", "Item", "ManifestError", "Rules", "check", "combine", "digest_of",
-    "first_values", "items", "labels", "manifest_digest", "protocols", "score_item",
-    "truth_digests", "truth_mistakes", "version",
+    "first_values", "items", "labels", "manifest_digest", "protocol_facts", "protocols",
+    "quirks_of", "score_item", "truth_digests", "truth_mistakes", "version",
 ]  # fmt: skip
 
 
@@ -68,6 +69,36 @@ def version() -> str:
 def protocols() -> list[str]:
     """Names of the protocols a challenge may choose, sorted."""
     return sorted(PROTOCOLS)
+
+
+def protocol_facts(name: str) -> dict[str, Any]:
+    """What a protocol is: "summary", "beside" (a name or ""), and its "differences" from that one.
+
+    A difference has "rule", "ours", "theirs" and "why" the other one decides otherwise.
+    """
+    protocol = get_protocol(name)
+    found = differences(protocol, get_protocol(protocol.beside)) if protocol.beside else ()
+    return {
+        "summary": protocol.summary,
+        "beside": protocol.beside,
+        "differences": [asdict(difference) for difference in found],
+    }
+
+
+def quirks_of(result: str) -> dict[str, Any]:
+    """What a result's JSON tells of the protocol beside its own; nothing if there is none.
+
+    "protocol", "overall", and "targets": (path, names of the rules that changed it), those alone.
+    """
+    values = json.loads(result)
+    if not values.get("beside"):
+        return {}
+    rows = [(f"{t['crop']}/{t['label']}", t["quirks"]) for t in values["targets"]]
+    return {
+        "protocol": values["beside"]["protocol"],
+        "overall": values["beside"]["overall"],
+        "targets": [row for row in rows if row[1]],
+    }
 
 
 def manifest_digest(rules: Rules) -> str:

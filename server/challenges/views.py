@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.timezone import now
 from django.views.decorators.http import require_safe
 
+from server import scoring
 from server.challenges.contents import (
     challenge_card,
     challenge_cards,
@@ -31,7 +32,12 @@ def challenge(request: HttpRequest, slug: str) -> HttpResponse:
     """Overview, phases, what is scored, how to take part, rules."""
     rows = Challenge.objects.prefetch_related(PHASES)
     card = challenge_card(get_object_or_404(rows, slug=slug), at=now())
-    context = {"card": card, "challenge": card.challenge, "current": card.current}
+    context = {
+        "card": card,
+        "challenge": card.challenge,
+        "current": card.current,
+        "protocol": scoring.protocol_facts(card.challenge.protocol),
+    }
     if card.current:
         truth = card.current.phase.truth
         context |= {"truth": truth, "labels": labels_of(truth), "crops": crops_of(truth)}

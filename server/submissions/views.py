@@ -14,6 +14,7 @@ from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import condition, require_POST, require_safe
 
+from server import scoring
 from server.accounts.models import Team
 from server.accounts.session import SignedIn
 from server.challenges.models import Challenge
@@ -132,6 +133,7 @@ def _scores(row: Submission, viewer: Any) -> dict[str, Any]:
         "overall": sight.number(scored.overall),
         "instance": sight.number(scored.instance),
         "semantic": sight.number(scored.semantic),
+        "beside": scoring.quirks_of(scored.result) if sight.result and scored.result else {},
     }
 
 
