@@ -47,6 +47,10 @@ bench-evaluator: ## time and memory of scoring beside the cost of reading, and t
 red-team: ## what spoilt predictions score, under every protocol
 	$(PYTHON) -m benchmarks.red_team
 
+.PHONY: same-digest
+same-digest: ## the same bytes from environments with other versions of numpy
+	$(PYTHON) -m benchmarks.same_digest
+
 .PHONY: lock
 lock: ## compile requirements/*.in to pinned .txt
 	requirements/compile
