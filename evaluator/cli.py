@@ -16,14 +16,17 @@ from rich.console import Console
 
 from evaluator import client
 from evaluator.compare import compare, comparison_lines, comparison_page, contest_sheet
-from evaluator.errors import EvaluatorError
+from evaluator.errors import EvaluatorError, meant
+from evaluator.explain import explain
 from evaluator.journal import write_whole
-from evaluator.local import Run, say, timings
+from evaluator.local import Run, need_truth, say, timings
 from evaluator.manifest import Manifest, load_manifest
+from evaluator.narration import print_explanation, write_explanation
 from evaluator.page import result_page
 from evaluator.predictions import pack_folder
 from evaluator.protocol import get_protocol
 from evaluator.report import Problem, Report
+from evaluator.runner import Scorer
 from evaluator.saved import read_result, saved
 from evaluator.submission import check_submission
 from evaluator.tables import (
@@ -223,6 +226,32 @@ def protocols(
     print_sheet(sheet, _console())
     if other:
         print(f"{len(sheet.rows)} rules differ; the reason is that for the sound choice.")
+
+
+@app.command("explain")
+def explain_target(
+    target: Annotated[str, typer.Argument(help="Such as crop557/mito.")],
+    submission: Annotated[Path, typer.Option(help="Zip, or folder of the same layout.")],
+    truth: TruthOption,
+    manifest: ManifestOption,
+    protocol: ProtocolOption = "crista-1",
+    instance_classes: InstancesOption = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a picture of the worst, and tables as CSV.")
+    ] = None,
+) -> None:
+    """Say why a target scored what it did: its pairs, its worst objects or planes."""
+    targets = _manifest(manifest, labels="", crops="", instances=instance_classes)
+    if target not in targets.by_path:
+        hint = meant(target, targets.by_path) or f"; they are named like {targets.targets[0].path}"
+        raise EvaluatorError(f"The manifest has no target {target!r}{hint}.")
+    need_truth(truth)
+    scorer = Scorer.open(submission, targets, truth, get_protocol(protocol))
+    told = explain(targets.by_path[target], scorer)
+    written = list(write_explanation(told, out)) if out else []
+    print_explanation(told, _console())
+    for path in written:
+        print(f"wrote {path}")
 
 
 def _console() -> Console:

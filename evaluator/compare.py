@@ -168,5 +168,5 @@ def _contest(path: str, a: Row | None, b: Row | None) -> Contest:
         for side, row in (("A", a), ("B", b))
         if row is None or row.status != "scored"
     ]
-    scores = [row.score if row else None for row in (a, b)]
-    return Contest(path, kind, *scores, note=", ".join(notes))
+    a_score, b_score = (row.score if row else None for row in (a, b))
+    return Contest(path, kind, a_score, b_score, ", ".join(notes))

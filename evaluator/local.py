@@ -18,9 +18,8 @@ from evaluator.errors import EvaluatorError
 from evaluator.journal import Journal, Making
 from evaluator.manifest import Manifest
 from evaluator.protocol import Protocol
-from evaluator.runner import score_submission
+from evaluator.runner import Scorer, score_submission
 from evaluator.scores import Result, TargetScore
-from evaluator.submission import open_submission
 from evaluator.version import __version__
 
 
@@ -45,12 +44,9 @@ class Run:
 
         Ctrl-C passes through; what is finished is kept.  Raises EvaluatorError.
         """
-        if not self.truth.is_dir():
-            raise EvaluatorError(
-                f"There is no folder {self.truth}; --truth is the folder of the truth."
-            )
-        open_submission(self.submission, self.manifest)  # what is rejected leaves no journal
-        journal = self._journal()
+        need_truth(self.truth)
+        scorer = Scorer.open(self.submission, self.manifest, self.truth, self.protocol)
+        journal = self._journal(scorer.submission.path)  # none of what is rejected
         known = self.manifest.by_path
         done = tuple(score for score in journal.done if score.path in known) if journal else ()
         try:
@@ -69,14 +65,14 @@ class Run:
         if self.kept:
             Journal.path_beside(self.kept).unlink(missing_ok=True)
 
-    def _journal(self) -> Journal | None:
+    def _journal(self, opened: Path) -> Journal | None:
         if self.kept is None:
             return None
         making = Making(
             protocol=self.protocol.name,
             evaluator=__version__,
             manifest=self.manifest.digest,
-            submission=archive_digest(self.submission),
+            submission=archive_digest(opened),
             truth=str(self.truth.resolve()),
         )
         journal = Journal(self.kept, making)
@@ -94,6 +90,12 @@ class Run:
         bar.advance(score)
         if self.verbose:
             bar.line(f"{score.path}: {score.status}, {took:.1f} s")
+
+
+def need_truth(folder: Path) -> None:
+    """Raises EvaluatorError if there is no folder of the truth."""
+    if not folder.is_dir():
+        raise EvaluatorError(f"There is no folder {folder}; --truth is the folder of the truth.")
 
 
 def processors() -> int:
