@@ -17,7 +17,7 @@ from evaluator.saved import PARTS, Saved
 from evaluator.scores import Status
 
 Cell = str | int | float | None
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@")
 SHORT = {"hausdorff_score": "hd_score", "hausdorff_nm": "hd_nm"}
 FIRST = ("score", "iou", "dice", "f1", "pq", "mean_iou", "hausdorff_score", "hausdorff_nm")
 NARROW = ("score", "iou", "f1")
@@ -162,5 +162,8 @@ def _overall(values: Any) -> str:
 
 
 def _inert(cell: Cell) -> Cell:
-    """A cell that a spreadsheet shows as it is, whatever its first character."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    """A cell that a spreadsheet shows as it is, whatever its first characters."""
+    if not isinstance(cell, str):
+        return cell
+    text = "".join(c if c.isprintable() else " " for c in cell)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
