@@ -9,7 +9,7 @@ the array by the quotient of the voxel sizes, corner on corner, then moves it by
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def align(volume: Volume, target: Target, protocol: Protocol) -> Aligned:
     Beyond the volume is background.  A volume that has the target's voxel size keeps its values
     and dtype and is moved by whole voxels; if it need not be moved it is handed on as it is.
     Otherwise a semantic prediction becomes bool.  Raises Unreadable: another shape, and the
-    metadata says neither voxel size nor offset.
+    metadata says neither voxel size nor offset; or far finer than the target along an axis.
     """
     place = _rescaled if protocol.snaps_offsets else _placed
     placing = place(volume, target.grid, protocol)
@@ -72,6 +72,7 @@ def align(volume: Volume, target: Target, protocol: Protocol) -> Aligned:
     kernel: Kernel = nearest
     dtype, quirks = volume.dtype, placing.quirks
     if placing.resampled:
+        _check_fineness(placing.axes, protocol)
         kernel, quirks = _kernel(volume, target, protocol, placing)
         if isinstance(kernel, MaskShares | RawLinear):
             dtype = np.dtype(bool)
@@ -85,6 +86,16 @@ def _is_whole(source: Shape, target: Shape, axes: Axes) -> bool:
         len(stretches) == 1 and len(stretches[0].x) == n and stretches[0].index()[0] == 0
         for stretches, n in zip(axes, target, strict=True)
     )
+
+
+def _check_fineness(axes: Axes, protocol: Protocol) -> None:
+    """A volume may be coarse along one axis and so fine along another that a plane is endless."""
+    finest = max((stretch.step for stretches in axes for stretch in stretches), default=1.0)
+    if finest > protocol.most_finer:
+        raise Unreadable(
+            f"it has {finest:.0f} voxels along one axis to each of the target's; expected "
+            f"{protocol.most_finer} at most."
+        )
 
 
 def _kernel(
@@ -132,8 +143,13 @@ def _placed_axis(source: VoxelGrid, target: VoxelGrid, axis: int) -> list[Stretc
     return [Stretch(first, 0, source.shape[axis], x[first : last + 1], step)]
 
 
-def _unplaced(volume: Volume, target: VoxelGrid, protocol: Protocol) -> _Placing:
-    """A volume that says nothing about its place: the target's, if it has the target's shape."""
+def _unplaced(
+    volume: Volume, target: VoxelGrid, protocol: Protocol, *, by: Shape = (0, 0, 0)
+) -> _Placing:
+    """A volume that does not say how large its voxels are: the target's, if the shape fits.
+
+    by: target voxels that it is moved by in the end.
+    """
     quirks: frozenset[str] = frozenset()
     if volume.shape != target.shape:
         if not protocol.centres_unplaced:
@@ -142,66 +158,82 @@ def _unplaced(volume: Volume, target: VoxelGrid, protocol: Protocol) -> _Placing
                 "translation in nm."
             )
         quirks = frozenset({"centres_unplaced"})
-    z, y, x = map(_centred_axis, volume.shape, target.shape)
+    z, y, x = map(_centred_axis, volume.shape, target.shape, by)
     return _Placing((z, y, x), resampled=False, quirks=quirks)
 
 
-def _centred_axis(source: int, target: int) -> list[Stretch]:
+def _centred_axis(source: int, target: int, by: int) -> list[Stretch]:
     """What is left over is cut off or filled up on both sides; the odd voxel at the end."""
     length = min(source, target)
-    low = (source - length) // 2
-    return [Stretch((target - length) // 2, low, low + length, np.arange(float(length)))]
+    low, at = (source - length) // 2, (target - length) // 2
+    return _evenly(low, low + length, at=at + by, count=length, stop=target)
+
+
+def _evenly(low: int, high: int, *, at: int, count: int, stop: int) -> list[Stretch]:
+    """Target voxels from `at` on, `count` in all, that share source voxels evenly.
+
+    Those from 0 up to `stop`.
+    """
+    first, last = max(at, 0), min(at + count, stop)
+    if first >= last:
+        return []
+    step = (high - low) / count
+    return [Stretch(first, low, high, step * (np.arange(first - at, last - at) + 0.5) - 0.5, step)]
 
 
 def _rescaled(volume: Volume, target: VoxelGrid, protocol: Protocol) -> _Placing:
     """The volume rescaled as a whole, or block by block, then moved by whole voxels."""
-    size, quirks = volume.meta.voxel_size, set[str]()
+    start, factors = _snapped_start(volume, target), _factors(volume, target)
     large = math.prod(volume.shape) > BLOCKS_ABOVE
-    if size is not None:
-        resampled = not np.allclose(size, target.voxel_size)
-        factors = np.divide(size, target.voxel_size)
-    else:
-        cover = all(n >= m for n, m in zip(volume.shape, target.shape, strict=True))
-        resampled = large and cover and volume.shape != target.shape
-        factors = np.divide(target.shape, volume.shape)
-    if resampled:
-        side = protocol.resample_block if large else 0
-        quirks |= {"resample_block"} if side else set()
-        axes = [
-            _rescaled_axis(n, float(f), side) for n, f in zip(volume.shape, factors, strict=True)
-        ]
-    elif size is not None:
-        axes = [[Stretch(0, 0, n, np.arange(float(n)))] for n in volume.shape]
-    else:
-        unplaced = _unplaced(volume, target, protocol)
-        axes, quirks = list(unplaced.axes), quirks | unplaced.quirks
-    if size is None and resampled:
+    quirks = {"snaps_offsets"} if start != _sound_start(volume, target) else set[str]()
+    if factors is None and not (large and _covers(volume.shape, target.shape)):
+        unplaced = _unplaced(volume, target, protocol, by=start)
+        return replace(unplaced, quirks=unplaced.quirks | quirks)
+    if factors is None:
+        factors = np.divide(target.shape, volume.shape).tolist()
         quirks.add("centres_unplaced")
-    start = _snapped_start(volume, target)
-    if start != _sound_start(volume, target):
-        quirks.add("snaps_offsets")
+    resampled = factors != [1.0, 1.0, 1.0]
+    side = 0
+    if resampled and large and protocol.resample_block:
+        side = protocol.resample_block
+        quirks.add("resample_block")
     z, y, x = (
-        [part for s in stretches if len((part := s.moved(by).cut(0, n)).x)]
-        for stretches, by, n in zip(axes, start, target.shape, strict=True)
+        _blocks(n, factor if resampled else 1.0, side, by=by, upto=m)
+        for n, factor, by, m in zip(volume.shape, factors, start, target.shape, strict=True)
     )
     return _Placing((z, y, x), resampled, frozenset(quirks))
 
 
-def _rescaled_axis(length: int, factor: float, side: int) -> list[Stretch]:
+def _factors(volume: Volume, target: VoxelGrid) -> list[float] | None:
+    """Target voxels per voxel of the volume; None: it does not say how large these are."""
+    size = volume.meta.voxel_size
+    if size is None:
+        return None
+    if np.allclose(size, target.voxel_size):
+        return [1.0, 1.0, 1.0]
+    factors: list[float] = np.divide(size, target.voxel_size).tolist()
+    return factors
+
+
+def _covers(source: Shape, target: Shape) -> bool:
+    """True if a volume is larger than a target on an axis and smaller on none."""
+    return source != target and all(n >= m for n, m in zip(source, target, strict=True))
+
+
+def _blocks(length: int, factor: float, side: int, *, by: int, upto: int) -> list[Stretch]:
     """An axis of so many voxels rescaled, in blocks that know nothing of each other.
 
     side: voxels of a block; 0: the whole is one.  A block's place is rounded down and its length to
     the nearest, so blocks may overlap, where the later one counts, or leave planes between them.
+    by: target voxels that all is moved by then; upto: how many there are.
     """
     total, side = max(1, round(length * factor)), side or length
     stretches = []
     for low in range(0, length, side):
         high = min(low + side, length)
         count, at = max(1, round((high - low) * factor)), int(low * factor)
-        step = (high - low) / count
-        x = step * (np.arange(count) + 0.5) - 0.5
-        behind = total if high == length else int(high * factor)
-        stretches.append(Stretch(at, low, high, x, step).cut(0, min(total, behind)))
+        behind = total if high == length else min(total, int(high * factor))
+        stretches += _evenly(low, high, at=at + by, count=count, stop=min(behind + by, upto))
     return stretches
 
 

@@ -50,15 +50,20 @@ class Stretch:
         """The first target voxel behind it."""
         return self.at + len(self.x)
 
-    def moved(self, by: int) -> Stretch:
-        """The same source voxels for target voxels so many further on."""
-        return Stretch(self.at + by, self.low, self.high, self.x, self.step)
-
     def cut(self, start: int, stop: int) -> Stretch:
         """What of it lies at the target voxels from `start` up to `stop`; maybe nothing."""
         first = min(max(start - self.at, 0), len(self.x))
         x = self.x[first : max(stop - self.at, first)]
         return Stretch(self.at + first, self.low, self.high, x, self.step)
+
+    def extent(self, count: int) -> float:
+        """Source voxels that are read for so many target voxels, at most; a blur reaches far."""
+        return count * max(self.step, 1) + TRUNCATE * max(self.step - 1, 0) + 2
+
+    def fitting(self, extent: float) -> int:
+        """Target voxels that read so many source voxels; at least one, at most all."""
+        count = (extent - self.extent(0)) / max(self.step, 1)
+        return int(min(max(count, 1), max(len(self.x), 1)))
 
     def index(self) -> np.ndarray:
         """The nearest source voxel of each target voxel; half way between two, the upper one."""
@@ -102,14 +107,18 @@ class Sampled:
         return out
 
     def _tiles(self, start: int, stop: int) -> Iterator[Tile]:
-        """Tiles of the planes asked for, each so thin that it reads about SLAB_VOXELS voxels."""
+        """Tiles of the planes asked for, each so small that it reads about SLAB_VOXELS voxels."""
         for z in self.axes[0]:
+            first, last = max(start, z.at), min(stop, z.stop)
             for y in self.axes[1]:
                 for x in self.axes[2]:
-                    plane = (len(y.x) * max(y.step, 1)) * (len(x.x) * max(x.step, 1))
-                    depth = max(1, int(SLAB_VOXELS / (plane * max(z.step, 1))))
-                    for first in range(max(start, z.at), min(stop, z.stop), depth):
-                        yield z.cut(first, min(first + depth, stop)), y, x
+                    row = x.extent(len(x.x))
+                    height = y.fitting(SLAB_VOXELS / (row * z.extent(1)))
+                    depth = z.fitting(SLAB_VOXELS / (row * y.extent(height)))
+                    for top in range(first, last, depth):
+                        for left in range(y.at, y.stop, height):
+                            rows = y.cut(left, left + height)
+                            yield z.cut(top, min(top + depth, last)), rows, x
 
 
 def nearest(source: Volume, tile: Tile) -> np.ndarray:
@@ -276,7 +285,7 @@ def _taps(stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
 
 def _weighed(array: np.ndarray, index: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
     """Sum over the taps of an axis, in float32.  index, weight: (K, n)."""
-    total = _lines(array, index[0], axis) * _along(weight[0], axis)
+    total: np.ndarray = _lines(array, index[0], axis) * _along(weight[0], axis)
     for i, w in zip(index[1:], weight[1:], strict=True):
         total += _lines(array, i, axis) * _along(w, axis)
     return total
