@@ -10,9 +10,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 LARGEST_DENSE = 1 << 22  # entries of a cost matrix; larger groups are solved sparsely
+LARGEST_FULL = 1 << 12  # pairs of a group; larger groups are thinned out first
+COST = 1_000_000  # of a pair without overlap; to leave an object alone costs one more
+LARGEST_ID = 1 << 24  # of a truth object that the flow's graph has nodes up to
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """Pairs of a truth and a predicted object with their IoU, ascending by truth object."""
 
@@ -22,6 +25,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pairs) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__slots__
+        )
 
     def above(self, iou: float) -> Pairs:
         """The pairs with a larger IoU."""
@@ -37,53 +45,135 @@ def match(candidates: Pairs) -> Pairs:
     Objects fall into groups that share no overlap, most of them one against one; each group is
     solved by itself.  Between equally good choices the order of the objects' first voxels decides.
     """
-    if len(candidates) == 0:
-        return candidates
-    chosen = [_match_group(candidates, rows) for rows in _groups(candidates)]
-    return candidates._rows(np.sort(np.concatenate(chosen)))
+    single, groups = _groups(candidates)
+    rows = [_best(candidates, group, candidates.iou[group]) for group in groups]
+    return candidates._rows(np.sort(np.concatenate([single, *rows])))
 
 
-def _groups(pairs: Pairs) -> list[np.ndarray]:
-    """Row numbers of the pairs, by connected component of the graph of overlaps."""
+def match_by_flow(candidates: Pairs, ids: np.ndarray, preds: int) -> Pairs:
+    """The choice a minimum-cost flow makes whose costs are IoUs in whole millionths.
+
+    ids: of truth object 1, 2, …  preds: how many predicted objects there are.  Between equally good
+    choices the inner workings of OR-Tools' solver decide, given the whole graph in this order:
+    source to truth, truth to sink, pairs by id and number, predictions to sink.  It is asked only
+    where there is more than one best choice.
+    """
+    cost = ((1.0 - candidates.iou.astype(np.float32).astype(np.float64)) * COST).astype(np.int64)
+    gain = (COST + 1 - cost).astype(np.float64)
+    single, groups = _groups(candidates)
+    rows = [single]
+    for group in groups:
+        best = _best(candidates, group, gain[group])
+        if _is_tied(candidates, group, gain[group], np.isin(group, best)):
+            return candidates._rows(_solve_flow(candidates, cost, ids, preds))
+        rows.append(best)
+    return candidates._rows(np.sort(np.concatenate(rows)))
+
+
+def _is_tied(pairs: Pairs, group: np.ndarray, gain: np.ndarray, chosen: np.ndarray) -> bool:
+    """True if another choice has the same sum of gains, which are whole numbers.
+
+    Each chosen pair is made worse by less than all of them together can be, so that an equal
+    choice, if there is one, wins now.
+    """
+    worse = gain * (np.count_nonzero(chosen) + 1) - chosen
+    return not np.array_equal(np.isin(group, _best(pairs, group, worse)), chosen)
+
+
+def _solve_flow(pairs: Pairs, cost: np.ndarray, ids: np.ndarray, preds: int) -> np.ndarray:
+    """The chosen row numbers, ascending.  One unit flows through each id up to the largest."""
+    from ortools.graph.python import min_cost_flow  # large, and hardly ever needed
+
+    if ids.min() < 1 or ids.max() > LARGEST_ID:  # no graph of the original has such ids
+        ids = np.argsort(np.argsort(ids)) + 1
+    ids = ids.astype(np.int64)
+    order = np.lexsort((pairs.pred, ids[pairs.truth - 1]))
+    truths = int(ids.max())
+    sink = truths + preds + 1
+    truth_nodes, pred_nodes = np.arange(1, truths + 1), np.arange(truths + 1, sink)
+    tails = (np.zeros_like(truth_nodes), truth_nodes, ids[pairs.truth[order] - 1], pred_nodes)
+    heads = (
+        truth_nodes, np.full(truths, sink), truths + pairs.pred[order], np.full(preds, sink)
+    )  # fmt: skip
+    costs = (
+        np.zeros(truths, np.int64), np.full(truths, COST + 1), cost[order],
+        np.zeros(preds, np.int64),
+    )  # fmt: skip
+    tail, head = (np.concatenate(ends).astype(np.int32) for ends in (tails, heads))
+    flow = min_cost_flow.SimpleMinCostFlow()
+    flow.add_arcs_with_capacity_and_unit_cost(
+        tail, head, np.ones(len(tail), np.int64), np.concatenate(costs)
+    )
+    flow.set_nodes_supplies(np.array([0, sink], np.int32), np.array([truths, -truths], np.int64))
+    if flow.solve() != flow.OPTIMAL:
+        raise RuntimeError("the flow between objects has no best solution, which cannot be")
+    used = flow.flows(np.arange(2 * truths, 2 * truths + len(order), dtype=np.int32))
+    return np.sort(order[np.asarray(used) == 1])
+
+
+def _groups(pairs: Pairs) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Row numbers of the pairs by connected component of the graph of overlaps, ascending.
+
+    First those that are alone in theirs, all together; then one array for each of the others.
+    """
+    if len(pairs) == 0:
+        return np.zeros(0, np.intp), []
     truths = int(pairs.truth.max()) + 1
     nodes = truths + int(pairs.pred.max()) + 1
-    graph = coo_array((np.ones(len(pairs)), (pairs.truth, pairs.pred + truths)), (nodes, nodes))
+    ends = (pairs.truth, pairs.pred + truths)
+    graph = coo_array((np.ones(len(pairs), bool), ends), (nodes, nodes))
     component = connected_components(graph, directed=False)[1][pairs.truth]
-    order = np.argsort(component, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
+    alone = np.bincount(component)[component] == 1
+    rows = np.flatnonzero(~alone)
+    rows = rows[np.argsort(component[rows], kind="stable")]
+    groups = np.split(rows, np.flatnonzero(np.diff(component[rows])) + 1)
+    return np.flatnonzero(alone), groups if len(rows) else []
 
 
-def _match_group(pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-    """The chosen ones of the given row numbers."""
-    if len(rows) == 1:
-        return rows
+def _best(pairs: Pairs, rows: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """The one-to-one choice of some rows with the largest sum of gains, which are above 0."""
     truth, row = np.unique(pairs.truth[rows], return_inverse=True)
     pred, column = np.unique(pairs.pred[rows], return_inverse=True)
     if min(len(truth), len(pred)) == 1:
-        return rows[[int(np.argmax(pairs.iou[rows]))]]
+        return rows[[int(np.argmax(gain))]]
+    if len(rows) > LARGEST_FULL:
+        few = _few_enough(gain, row, column)
+        rows, gain, row, column = rows[few], gain[few], row[few], column[few]
     shape = (len(truth), len(pred))
     solve = _solve_dense if shape[0] * shape[1] <= LARGEST_DENSE else _solve_sparse
-    chosen = solve(pairs.iou[rows], row, column, shape)
-    return np.asarray(rows[chosen])
+    return np.asarray(rows[solve(gain, row, column, shape)])
+
+
+def _few_enough(gain: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """The pairs of a group that a best choice can do with.
+
+    An object needs as many partners to choose from, the best ones, as there are objects of its own
+    side: one of them is always free.
+    """
+    mine, other = (row, column) if row.max() <= column.max() else (column, row)
+    order = np.lexsort((other, -gain, mine))
+    starts = np.searchsorted(mine[order], np.arange(mine.max() + 1))
+    rank = np.arange(len(order)) - starts[mine[order]]
+    return np.sort(order[rank <= mine.max()])
 
 
 def _solve_dense(
-    iou: np.ndarray, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]
+    gain: np.ndarray, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    gain = np.zeros(shape)
-    gain[row, column] = iou
+    table = np.zeros(shape)
+    table[row, column] = gain
     partner = np.full(shape[0], -1)
-    chosen_rows, chosen_columns = linear_sum_assignment(gain, maximize=True)
+    chosen_rows, chosen_columns = linear_sum_assignment(table, maximize=True)
     partner[chosen_rows] = chosen_columns
     return np.flatnonzero(partner[row] == column)
 
 
 def _solve_sparse(
-    iou: np.ndarray, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]
+    gain: np.ndarray, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
     """Every row may also take a column of its own for nothing; 1 is added since 0 means no edge."""
     own = np.arange(shape[0])
-    weight = np.concatenate((iou + 1.0, np.ones(shape[0])))
+    weight = np.concatenate((gain + 1.0, np.ones(shape[0])))
     rows, columns = np.concatenate((row, own)), np.concatenate((column, own + shape[1]))
     graph = coo_array((weight, (rows, columns)), (shape[0], shape[1] + shape[0])).tocsr()
     chosen_rows, chosen_columns = min_weight_full_bipartite_matching(graph, maximize=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,10 @@ import cc3d
 import fastremap
 import numpy as np
 
+from evaluator.runs import find_runs
+
 SLAB_VOXELS = 1 << 22  # looked at together; bounds the working memory, changes no result
+DENSE = 1 << 16  # entries of a table that is counted without sorting
 
 
 @dataclass(frozen=True)
@@ -18,21 +22,30 @@ class Overlap:
     """The contingency table of two label arrays whose objects are numbered 1 … n, 0 background.
 
     truth, pred: int64 (k,), the pairs that share a voxel, ascending; 0 pairs with background.
-    voxels: int64 (k,), how many they share.
+    voxels: int64 (k,), how many they share.  Voxels that are background in both are left out.
     """
 
     truth: np.ndarray
     pred: np.ndarray
     voxels: np.ndarray
 
+    @classmethod
+    def total(cls, parts: Iterable[Overlap]) -> Overlap:
+        """One table of several parts of the arrays, at least one."""
+        truth, pred, voxels = (
+            np.concatenate(columns)
+            for columns in zip(*((p.truth, p.pred, p.voxels) for p in parts), strict=True)
+        )
+        return count_pairs(truth, pred, voxels)
+
     @cached_property
     def truth_sizes(self) -> np.ndarray:
-        """Voxels of each truth object, int64 (n + 1,); at 0 the background."""
+        """Voxels of each truth object, int64 (n + 1,); at 0 those of predicted objects alone."""
         return _sums(self.truth, self.voxels)
 
     @cached_property
     def pred_sizes(self) -> np.ndarray:
-        """Voxels of each predicted object, int64 (m + 1,); at 0 the background."""
+        """Voxels of each predicted object, int64 (m + 1,); at 0 those of truth objects alone."""
         return _sums(self.pred, self.voxels)
 
     def foreground(self) -> tuple[int, int, int]:
@@ -76,31 +89,43 @@ def split_mask(mask: np.ndarray) -> np.ndarray:
 def count_overlaps(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     """The contingency table of two arrays of equal shape, as `number_objects` makes them.
 
-    Voxels along X come in runs, so runs are sorted, not voxels; one slab is in work at a time.
+    Voxels along X come in runs, so runs are counted, not voxels; one slab is in work at a time.
+    """
+    planes = max(1, SLAB_VOXELS // max(1, math.prod(truth.shape[1:])))
+    return Overlap.total(
+        _count_slab(*(np.ascontiguousarray(array[z : z + planes]) for array in (truth, pred)))
+        for z in range(0, truth.shape[0], planes)
+    )
+
+
+def _count_slab(truth: np.ndarray, pred: np.ndarray) -> Overlap:
+    start, length = find_runs(truth, pred)
+    return count_pairs(truth.reshape(-1)[start], pred.reshape(-1)[start], length)
+
+
+def count_pairs(truth: np.ndarray, pred: np.ndarray, voxels: np.ndarray) -> Overlap:
+    """The table of pairs that may occur several times: their voxels are added.
+
+    truth, pred, voxels: (k,), unsigned or not negative.
     """
     width = int(pred.max(initial=0)) + 1
-    planes = max(1, SLAB_VOXELS // max(1, math.prod(truth.shape[1:])))
-    parts = [
-        _count_slab(truth[z : z + planes], pred[z : z + planes], width)
-        for z in range(0, truth.shape[0], planes)
-    ]
-    keys, counts = _add_equal(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-    return Overlap(keys // width, keys % width, counts)
-
-
-def _count_slab(truth: np.ndarray, pred: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keys truth * width + pred, ascending, and how many voxels have each."""
-    key = truth.ravel().astype(np.int64)
+    entries = (int(truth.max(initial=0)) + 1) * width
+    key = truth.astype(np.int64)
     key *= width
-    key += pred.ravel()
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-    return _add_equal(key[starts], np.diff(starts, append=key.size))
+    key += pred
+    if entries <= max(DENSE, len(key)):
+        counts = np.bincount(key, voxels, minlength=1).astype(np.int64)  # exact below 2 ** 53
+        keys = np.flatnonzero(counts)
+        counts = counts[keys]
+    else:
+        keys, counts = _add_equal(key, voxels)
+    return Overlap(keys // width, keys % width, counts)
 
 
 def _add_equal(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct keys, ascending, with the counts of equal ones added."""
     order = np.argsort(keys, kind="stable")
-    keys, counts = keys[order], counts[order]
+    keys, counts = keys[order], counts[order].astype(np.int64, copy=False)
     starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
     return keys[starts], np.add.reduceat(counts, starts)
 

@@ -138,6 +138,11 @@ class Protocol:
         False,
         "Leaving out a target whose truth is empty costs one false object, so that it never pays.",
     )
+    misses_whole_crop: bool = _rule(
+        False,
+        "What is missing is wrong in the way the truth says, and only where its mask lets it "
+        "count; else all voxels of a crop count as missed foreground.",
+    )
     absent_kind_is_zero: bool = _rule(
         False,
         "A challenge with labels of one kind only is scored by these; the absent kind is no zero.",
@@ -200,6 +205,7 @@ CELLMAP_2026_1 = Protocol(
     collides=True,
     rounds_distances=True,
     empty_missing_is_free=True,
+    misses_whole_crop=True,
     absent_kind_is_zero=True,
     surface_distance=False,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,38 @@ from evaluator.volume import Planes
 
 SLAB_VOXELS = 1 << 21  # in work at a time: 2 M voxels of two arrays stay in the processor's cache
 UNKNOWN_DEPTH = 64  # planes, where a volume does not say how many are decoded together
+Slab = tuple[int, np.ndarray, np.ndarray]  # first plane; truth and prediction (planes, Y, X)
+
+
+@dataclass
+class Pair:
+    """Truth and prediction read together, slab by slab, with the mask applied.
+
+    mask: of the truth, or None.  factors: both are multiplied by it, as numpy multiplies; else
+    where it is 0 both are background, and elsewhere they stay as they are.
+    scaled: whether a factor other than 0 and 1 was met.
+    """
+
+    truth: Planes
+    pred: Planes
+    mask: Planes | None = None
+    factors: bool = False
+    scaled: bool = False
+
+    def __iter__(self) -> Iterator[Slab]:
+        if self.mask is None:
+            for first, (truth, pred) in read_slabs((self.truth, self.pred)):
+                yield first, truth, pred
+            return
+        for first, (truth, pred, mask) in read_slabs((self.truth, self.pred, self.mask)):
+            yield first, self._masked(truth, mask), self._masked(pred, mask)
+
+    def _masked(self, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        if not self.factors:
+            return np.where(mask != 0, values, np.zeros((), values.dtype))
+        self.scaled = self.scaled or bool(((mask != 0) & (mask != 1)).any())
+        with np.errstate(all="ignore"):  # products that overflow, and infinity times 0
+            return np.asarray(values * mask)
 
 
 def read_slabs(volumes: Sequence[Planes]) -> Iterator[tuple[int, list[np.ndarray]]]:
@@ -21,7 +54,7 @@ def read_slabs(volumes: Sequence[Planes]) -> Iterator[tuple[int, list[np.ndarray
     Raises Unreadable as their `planes` does.
     """
     depth, height, width = volumes[0].shape
-    step = max(1, SLAB_VOXELS // max(1, height * width))
+    step = max(1, SLAB_VOXELS // (height * width))
     with ThreadPoolExecutor(1, "reader") as reader:
         layers = [_Layers(volume, step, reader) for volume in volumes]
         for z in range(0, depth, step):

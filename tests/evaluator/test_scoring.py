@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from evaluator import Counts, Sums, Unreadable, get_protocol, label_score, score_pair, scoring
+from evaluator import Counts, Sums, Unreadable, get_protocol, label_score, score_pair, slabs
 from evaluator import worst_sums as worst
 from evaluator.scoring import distance_cap, distance_score
 from tests.evaluator.shapes import boxes, cube, target
@@ -179,7 +179,7 @@ def test_slabs_and_memory_order_change_nothing(monkeypatch):
     truth = rng.integers(0, 5, (10, 10, 10)).astype(np.uint16)
     pred = rng.integers(0, 5, (10, 10, 10)).astype(np.float32)
     expected = score(truth, pred)
-    monkeypatch.setattr(scoring, "SLAB_VOXELS", 1)
+    monkeypatch.setattr(slabs, "SLAB_VOXELS", 1)
     assert score(np.asfortranarray(truth), np.asfortranarray(pred)) == expected
 
 
@@ -201,9 +201,9 @@ def test_semantic_voxels_are_counted():
     assert semantic(boxes(A), boxes(((1, 0, 0), (3, 2, 2)))) == Counts(tp=4, fp=4, fn=4)
 
 
-def test_every_value_but_zero_is_foreground():
+def test_every_value_above_zero_is_foreground():
     assert semantic(boxes(A, B), boxes(B, A) * 100) == Counts(tp=16)
-    assert semantic(boxes(A), -boxes(A, dtype="int8")) == Counts(tp=8)
+    assert semantic(boxes(A), -boxes(A, dtype="int8")) == Counts(fn=8)
 
 
 def test_floats_are_probabilities_with_foreground_above_one_half():

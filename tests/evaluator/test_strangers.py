@@ -22,9 +22,10 @@ from evaluator import (
     create_volume,
     get_protocol,
     open_submission,
-    overlap,
     score_pair,
     score_submission,
+    slabs,
+    windows,
 )
 from evaluator.metadata import Unfit
 from evaluator.multiscale import describe
@@ -220,7 +221,8 @@ def test_a_flood_of_objects_is_counted_in_bounded_memory():
 
 def test_scoring_needs_a_few_bytes_per_voxel(monkeypatch):
     """Beyond the arrays it was given, for blobs of 512 voxels: under 10 bytes per voxel."""
-    monkeypatch.setattr(overlap, "SLAB_VOXELS", 1 << 14)  # so that a slab is small beside the whole
+    for part, voxels in ((slabs, "SLAB_VOXELS"), (windows, "WINDOW_VOXELS")):
+        monkeypatch.setattr(part, voxels, 1 << 14)  # so that it is small beside the whole
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 5, (12, 12, 12)).astype(np.uint16)
     coarse[coarse > 0] = np.arange(1, np.count_nonzero(coarse) + 1)
