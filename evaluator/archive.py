@@ -1,103 +1,107 @@
 """A submission as a read-only tree of files: a zip read in place, or a folder of the same layout.
 
 Nothing is ever extracted, and no name from an archive becomes a path of ours.  A zip's directory
-is checked whole before any entry is opened.
+is checked whole before any entry is opened (`evaluator.zip_directory`).  Archives hold no open
+file, may be pickled, and are read by any number of processes at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import stat
-import struct
-import zipfile
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from evaluator.digest import file_digest, json_digest
-from evaluator.errors import Explained, SubmissionError, Unreadable
-from evaluator.metadata import LARGEST_TEXT, bad_metadata
+from evaluator.metadata import LARGEST_TEXT, Unfit, too_large
+from evaluator.zip_directory import Directory, read_directory
+from evaluator.zip_records import ArchiveError
 
-LARGEST_RATIO = 1100  # deflate cannot do better than 1032 : 1
-LONGEST_NAME = 512
-DEEPEST_NAME = 32
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-LOCAL_HEADER = 30  # bytes before the name
-DAMAGE = (  # what the zip library raises for bytes that make no sense
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    IndexError,
-)
+__all__ = ["Archive", "ArchiveError", "archive_digest", "is_junk", "open_archive"]
+
 BLOCK = 1 << 20
-REZIP = "Zip the folder again, or use `evaluator pack`."
-
-
-class ArchiveError(Explained, SubmissionError):
-    """The archive as a whole is refused."""
-
-    def __init__(self, code: str, message: str, remedy: str = REZIP) -> None:
-        super().__init__(code, message, remedy)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a zip keeps a file, and what it must unfold to."""
-
-    name: str
-    start: int
-    packed: int
-    size: int
-    crc: int
-    deflated: bool
 
 
 class Archive:
-    """The files of a submission by name (`crop557/mito/.zarray`), sorted; folders have no entry."""
+    """The files of a submission by name (`crop557/mito/.zarray`), sorted; folders have no entry.
 
+    path: of the zip or folder itself.
+    """
+
+    path: Path
     names: tuple[str, ...]
 
-    def text(self, name: str) -> bytes | None:
-        """The content of a small file; None if there is none.  Raises Unfit: damaged or large."""
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        raise NotImplementedError
+
+    def content(self, name: str) -> Iterator[bytes]:
+        """A file block by block.  Raises Unfit, at the latest after the last one: damaged."""
         raise NotImplementedError
 
     def store(self, folder: str) -> dict[str, Any]:
         """A tensorstore key-value store of what lies below a folder (`crop557/mito`)."""
         raise NotImplementedError
 
-    def entries(self, folder: str) -> tuple[Entry, ...]:
-        """The entries of a zip below a folder, for `verify`; none for files that lie free."""
-        return ()
+    def text(self, name: str) -> bytes | None:
+        """The content of a small file; None if there is none.  Raises Unfit: damaged or large."""
+        if not self.has(name):
+            return None
+        if self.size(name) > LARGEST_TEXT:
+            raise too_large(f"a metadata file is larger than {LARGEST_TEXT} bytes.")
+        return b"".join(self.content(name))
 
-    def close(self) -> None:
-        """Let go of open files; `store` remains usable."""
+    def has(self, name: str) -> bool:
+        """True if there is a file of this name."""
+        place = bisect_left(self.names, name)
+        return place < len(self.names) and self.names[place] == name
+
+    def below(self, folder: str) -> tuple[str, ...]:
+        """The names of all files below a folder (`crop557/mito`); "": all there are."""
+        if not folder:
+            return self.names
+        first = bisect_left(self.names, f"{folder}/")
+        return self.names[first : bisect_left(self.names, f"{folder}0", first)]  # 0 follows /
+
+    def holds(self, folder: str) -> bool:
+        """True if there is a file below a folder."""
+        place = bisect_left(self.names, f"{folder}/")
+        return place < len(self.names) and self.names[place].startswith(f"{folder}/")
+
+    def children(self, folder: str) -> Iterator[tuple[str, bool]]:
+        """What lies directly in a folder ("": the archive): name, and True if it is a folder.
+
+        What operating systems add is left out.  The time follows the number of children.
+        """
+        prefix = f"{folder}/" if folder else ""
+        place = bisect_left(self.names, prefix)
+        while place < len(self.names) and self.names[place].startswith(prefix):
+            child, slash, _ = self.names[place][len(prefix) :].partition("/")
+            if not is_junk(child):
+                yield child, bool(slash)
+            place = bisect_left(self.names, f"{prefix}{child}0", place) if slash else place + 1
 
 
 class FolderArchive(Archive):
-    """A folder.  Symbolic links are refused: they could point anywhere."""
+    """A folder.  Symbolic links and what is no plain file are refused: they lead anywhere."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
-        self.names = tuple(sorted(_files(self._path)))
-        self._known = frozenset(self.names)
+        self.path = path.resolve()
+        self.names = tuple(sorted(_files(str(self.path))))
 
-    def text(self, name: str) -> bytes | None:
-        if name not in self._known:
-            return None
-        with (self._path / name).open("rb") as file:
-            return file.read(LARGEST_TEXT + 1)
+    def size(self, name: str) -> int:
+        return (self.path / name).stat().st_size
+
+    def content(self, name: str) -> Iterator[bytes]:
+        with (self.path / name).open("rb") as file:
+            while block := file.read(BLOCK):
+                yield block
 
     def store(self, folder: str) -> dict[str, Any]:
-        return {"driver": "file", "path": f"{self._path / folder}/"}
+        return {"driver": "file", "path": f"{self.path / folder}/"}
 
 
 class ZipArchive(Archive):
@@ -107,102 +111,80 @@ class ZipArchive(Archive):
     """
 
     def __init__(self, path: Path, *, most_entries: int, most_bytes: int) -> None:
-        self._path = path.resolve()
-        with contextlib.ExitStack() as opened:
-            self._file = opened.enter_context(_open_zip(path))
-            infos = self._file.infolist()
-            _check_sizes(infos, most_entries=most_entries, most_bytes=most_bytes)
-            for info in infos:
-                _check_entry(info)
-            self._infos = _by_name(infos)
-            _check_places(infos, end=self._file.start_dir)
-            opened.pop_all()  # nothing is wrong with it: it stays open
-        self.names = tuple(sorted(self._infos))
+        self.path = path.resolve()
+        found = self.path.stat()
+        version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        self._directory = _directory(self.path, version, most_entries, most_bytes)
+        self.names = self._directory.names
 
-    def text(self, name: str) -> bytes | None:
-        if name not in self._infos:
-            return None
-        try:
-            with self._file.open(self._infos[name]) as file:
-                return file.read(LARGEST_TEXT + 1)
-        except DAMAGE as error:
-            raise bad_metadata("its metadata file is damaged inside the zip.") from error
+    def size(self, name: str) -> int:
+        return int(self._row(name)["size"])
+
+    def content(self, name: str) -> Iterator[bytes]:
+        # What decodes chunks trusts a zip's directory and does not look at checksums.
+        row = self._row(name)
+        left, crc = int(row["size"]), 0
+        for block in self._unfolded(row):
+            left -= len(block)
+            crc = zlib.crc32(block, crc)
+            if left < 0:
+                break
+            yield block
+        if left or crc != row["crc"]:
+            raise Unfit(
+                "damaged",
+                f"a file is damaged: {name.split('/', 1)[-1]!a} does not hold what the zip says.",
+                "Write the array again and zip it anew.",
+            )
 
     def store(self, folder: str) -> dict[str, Any]:
-        base = {"driver": "file", "path": str(self._path)}
+        base = {"driver": "file", "path": str(self.path)}
         return {"driver": "zip", "base": base, "path": f"{folder}/"}
 
-    def entries(self, folder: str) -> tuple[Entry, ...]:
-        first = bisect_left(self.names, f"{folder}/")
-        last = bisect_left(self.names, f"{folder}0")  # 0 follows / in the order of characters
-        infos = (self._infos[name] for name in self.names[first:last])
-        return tuple(
-            Entry(
-                name=info.filename,
-                start=info.header_offset,
-                packed=info.compress_size,
-                size=info.file_size,
-                crc=info.CRC,
-                deflated=info.compress_type == zipfile.ZIP_DEFLATED,
-            )
-            for info in infos
-        )
+    def _row(self, name: str) -> Any:
+        return self._directory.table[bisect_left(self.names, name)]
 
-    def close(self) -> None:
-        self._file.close()
+    def _unfolded(self, row: Any) -> Iterator[bytes]:
+        """What an entry unfolds to, in blocks of at most BLOCK; it ends where nothing makes sense.
 
-
-def verify(path: Path, entries: Iterable[Entry]) -> None:
-    """Raise Unreadable unless each entry of a zip unfolds to the bytes its directory promises.
-
-    The library that decodes chunks trusts a zip's directory and does not look at checksums.
-    """
-    with path.open("rb") as file:
-        for entry in entries:
-            if not _is_whole(file, entry):
-                raise Unreadable(
-                    f"a chunk is damaged: {entry.name.split('/', 1)[-1]!a} in the zip."
-                )
+        The caller stops once it has more than it was promised.
+        """
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS) if row["deflated"] else None
+        place, left = int(row["start"]), int(row["packed"])
+        with self.path.open("rb") as file:
+            file.seek(place)
+            while left > 0 and (block := file.read(min(BLOCK, left))):
+                left -= len(block)
+                if inflate is None:
+                    yield block
+                    continue
+                while block:
+                    try:
+                        content = inflate.decompress(block, BLOCK)
+                    except zlib.error:
+                        return
+                    if inflate.eof and (inflate.unused_data or left):
+                        return  # hidden behind the end
+                    block = inflate.unconsumed_tail
+                    yield content
+        if inflate is not None:
+            yield inflate.flush()  # a few bytes of a copy that met the end of a block
 
 
-def _is_whole(file: BinaryIO, entry: Entry) -> bool:
-    """True if an entry's own header and content agree with the directory."""
-    file.seek(entry.start)
-    header = file.read(LOCAL_HEADER)
-    if len(header) < LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
-        return False
-    name_length, extra_length = struct.unpack_from("<HH", header, LOCAL_HEADER - 4)
-    if file.read(name_length).decode("utf-8", "replace") != entry.name:
-        return False
-    file.seek(extra_length, os.SEEK_CUR)
-    size = crc = 0
-    for block in _unfolded(file, entry):
-        size += len(block)
-        crc = zlib.crc32(block, crc)
-    return (size, crc) == (entry.size, entry.crc)
-
-
-def _unfolded(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    """The content of an entry, block by block, and never much more than its declared size."""
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS) if entry.deflated else None
-    left, promised = entry.packed, entry.size
-    while left > 0 and promised >= 0:
-        block = file.read(min(BLOCK, left))
-        left = left - len(block) if block else 0
-        while block:
-            try:
-                content = inflate.decompress(block, BLOCK) if inflate else block
-            except zlib.error:
-                return
-            block = inflate.unconsumed_tail if inflate else b""
-            promised -= len(content)
-            yield content
-            if promised < 0:
-                return
+@lru_cache(maxsize=2)
+def _directory(
+    path: Path, version: tuple[int, ...], most_entries: int, most_bytes: int
+) -> Directory:
+    """The directory of a zip, kept while the file stays what it was: many targets are opened."""
+    return read_directory(path, most_entries=most_entries, most_bytes=most_bytes)
 
 
 def open_archive(path: Path, *, most_entries: int, most_bytes: int) -> Archive:
-    """The archive at a path.  Raises ArchiveError."""
+    """The archive at a path: a zip, a folder, or a folder that holds nothing but one zip.
+
+    Raises ArchiveError.
+    """
+    path = _the_zip(path)
     if path.is_dir():
         return FolderArchive(path)
     if not path.is_file():
@@ -210,11 +192,27 @@ def open_archive(path: Path, *, most_entries: int, most_bytes: int) -> Archive:
     return ZipArchive(path, most_entries=most_entries, most_bytes=most_bytes)
 
 
+def _the_zip(path: Path) -> Path:
+    """The one zip in a folder without any other folder; else the path itself."""
+    if not path.is_dir():
+        return path
+    inside = [entry for entry in os.scandir(path) if not is_junk(entry.name)]
+    zips = [entry.name for entry in inside if entry.name.lower().endswith(".zip")]
+    if not zips or any(entry.is_dir() for entry in inside):
+        return path
+    if len(zips) > 1:
+        raise ArchiveError(
+            "not_a_zip", f"{path.name} holds {len(zips)} zips; expected one.", "Name one of them."
+        )
+    return path / zips[0]
+
+
 def archive_digest(path: Path) -> str:
     """SHA-256 in hex: of a zip's bytes; of a folder's names and contents."""
+    path = _the_zip(path)
     if path.is_file():
         return file_digest(path)
-    return json_digest({name: file_digest(path / name) for name in _files(path)})
+    return json_digest({name: file_digest(path / name) for name in _files(str(path))})
 
 
 def is_junk(name: str) -> bool:
@@ -224,118 +222,14 @@ def is_junk(name: str) -> bool:
     return "__MACOSX" in parts or last in (".DS_Store", "Thumbs.db") or last.startswith("._")
 
 
-def _files(root: Path) -> Iterator[str]:
-    for folder, folders, files in os.walk(root):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            if path.is_symlink():
-                shown = path.relative_to(root).as_posix()
-                raise ArchiveError("bad_archive", f"{shown} is a symbolic link.", "Copy the files.")
-        for name in files:
-            yield Path(folder, name).relative_to(root).as_posix()
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except DAMAGE as error:
-        with path.open("rb") as file:
-            begins_well = file.read(4) == b"PK\x03\x04"
-        if begins_well:
-            raise ArchiveError(
-                "not_a_zip",
-                f"{path.name} begins like a zip but its end is missing or damaged, "
-                f"after {path.stat().st_size} bytes.",
-                "Make sure the file is complete, then send it again.",
-            ) from error
-        raise ArchiveError(
-            "not_a_zip",
-            f"{path.name} is not a zip file; expected a zip of Zarr arrays.",
-            "Pack the predictions with `evaluator pack`.",
-        ) from error
-
-
-def _check_sizes(infos: list[zipfile.ZipInfo], *, most_entries: int, most_bytes: int) -> None:
-    if len(infos) > most_entries:
-        raise ArchiveError(
-            "bad_archive",
-            f"The zip has {len(infos)} entries; at most {most_entries} are accepted here.",
-            "Use chunks of 64 voxels and leave out empty ones.",
-        )
-    declared = sum(info.file_size for info in infos)
-    if declared > most_bytes:
-        raise ArchiveError(
-            "bad_archive",
-            f"The zip unfolds to {declared} bytes; at most {most_bytes} are accepted here.",
-            "Send only the arrays that are asked for.",
-        )
-
-
-def _check_entry(info: zipfile.ZipInfo) -> None:
-    """Raise ArchiveError for an entry that an honest packer does not write."""
-    shown = ascii(info.orig_filename)[:120]
-    if info.flag_bits & 0x1:
-        raise ArchiveError(
-            "bad_archive", f"The entry {shown} is encrypted.", "Zip it without a password."
-        )
-    if info.compress_type not in METHODS:
-        raise ArchiveError(
-            "bad_archive",
-            f"The entry {shown} uses compression method {info.compress_type}.",
-            "Zip with Store or Deflate.",
-        )
-    if not _is_plain_name(info):
-        raise ArchiveError(
-            "bad_archive",
-            f"The entry {shown} is not a plain relative path such as crop1/mito/0.0.0.",
-        )
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError("bad_archive", f"The entry {shown} is a link or a device, not a file.")
-    if info.file_size > LARGEST_RATIO * info.compress_size + 4096:
-        raise ArchiveError(
-            "bad_archive",
-            f"The entry {shown} claims to unfold {info.compress_size} bytes to {info.file_size}.",
-        )
-
-
-def _is_plain_name(info: zipfile.ZipInfo) -> bool:
-    name = info.filename
-    parts = name.removesuffix("/").split("/")
-    return (
-        name == info.orig_filename
-        and len(name) <= LONGEST_NAME
-        and len(parts) <= DEEPEST_NAME
-        and not re.search(r"[\x00-\x1f\x7f\\:\ufffd]", name)
-        and not any(part in ("", ".", "..") for part in parts)
-    )
-
-
-def _by_name(infos: list[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:
-    """The files by name.  Raises ArchiveError if readers could disagree on what a name means."""
-    names: dict[str, zipfile.ZipInfo] = {}
-    folders: set[str] = set()
-    for info in infos:
-        if info.filename in names:
-            raise ArchiveError("bad_archive", f"The entry {info.filename!a} is there twice.")
-        names[info.filename] = info
-        parts = info.filename.removesuffix("/").split("/")
-        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
-    files = {name: info for name, info in names.items() if not name.endswith("/")}
-    if both := sorted(folders & set(files)):
-        raise ArchiveError("bad_archive", f"{both[0]!a} is both a file and a folder.")
-    return files
-
-
-def _check_places(infos: list[zipfile.ZipInfo], *, end: int) -> None:
-    """Raise ArchiveError if entries overlap, or if something stands before the first one."""
-    position = 0
-    for info in sorted(infos, key=lambda info: info.header_offset):
-        if position == 0 < info.header_offset:
-            raise ArchiveError("bad_archive", "There are bytes before the zip's first entry.")
-        if info.header_offset < position:
-            raise ArchiveError("bad_archive", f"The entry {info.filename!a} overlaps another one.")
-        name = info.orig_filename.encode("utf-8", "replace")
-        position = info.header_offset + LOCAL_HEADER + len(name) + info.compress_size
-    if position > end:
-        raise ArchiveError("bad_archive", "The last entry reaches into the zip's directory.")
+def _files(folder: str, prefix: str = "") -> Iterator[str]:
+    with os.scandir(folder) as found:
+        for entry in found:
+            name = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{name}/")
+            elif entry.is_file(follow_symlinks=False):
+                yield name
+            else:
+                kind = "a symbolic link" if entry.is_symlink() else "not a plain file"
+                raise ArchiveError("bad_archive", f"{name!a} is {kind}.", "Copy the files.")

@@ -20,8 +20,14 @@ from evaluator.errors import Explained, Unreadable
 from evaluator.geometry import Nanometres, Shape, VoxelGrid
 
 LARGEST_TEXT = 1 << 20
+DEEPEST_TEXT = 64
+LARGEST_ARRAY = 1 << 36  # voxels
+LARGEST_PLANE = 1 << 30  # bytes; the least that is ever read of an array
 LARGEST_CHUNK = 1 << 28  # bytes
+LARGEST_SHARD = 1 << 32  # bytes before compression
+MOST_CHUNKS = 2_000_000
 SMALLEST_MEAN_CHUNK = 512  # voxels; smaller ones cost seconds per million and serve nobody
+MOST_LENGTHS = 5  # OME-NGFF knows five axes, of which the last three are Z, Y, X
 DTYPES = {
     np.dtype(kind).name: np.dtype(kind)
     for kind in ("?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
@@ -33,19 +39,32 @@ V2_CODECS = {
     "zstd": {"level"},
     "bz2": {"level"},
 }
-V3_CODECS = {
-    "bytes": {"endian"},
-    "transpose": {"order"},
-    "gzip": {"level"},
-    "zstd": {"level", "checksum"},
-    "blosc": {"cname", "clevel", "shuffle", "typesize", "blocksize"},
-    "crc32c": set[str](),
-    "sharding_indexed": {"chunk_shape", "codecs", "index_codecs", "index_location"},
+# Decoders find these settings in the data; ours stand in for those of the file, whatever they were.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "zlib": {"level": 1},
+    "gzip": {"level": 1},
+    "zstd": {"level": 1},
+    "bz2": {"level": 1},
+    "blosc": {"cname": "lz4", "clevel": 1, "shuffle": 0},
 }
 
 
 class Unfit(Explained, Unreadable):
     """An array that cannot be scored, for a reason its metadata already shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """A file that holds many chunks, and an index of them.
+
+    chunks: voxels of a chunk.  index_first: the index stands before the chunks, not behind them.
+    checked: a checksum of 4 bytes follows the index.  blosc: the chunks are compressed with it.
+    """
+
+    chunks: Shape
+    index_first: bool
+    checked: bool
+    blosc: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,7 @@ class ArrayMeta:
     folder: of the array below the node that was asked for ("" or the level of a group).
     driver, spec: what the decoding library needs; `spec` is our own metadata, not the file's.
     voxel_size, offset: nm along (Z, Y, X), None where the metadata does not say.
+    shards: how a file of `chunks` voxels is divided, None if it is one chunk.
     """
 
     folder: str
@@ -65,6 +85,7 @@ class ArrayMeta:
     chunks: Shape
     voxel_size: Nanometres | None = None
     offset: Nanometres | None = None
+    shards: Sharding | None = None
 
     @property
     def grid(self) -> VoxelGrid | None:
@@ -89,15 +110,16 @@ class ArrayMeta:
 def parse_json(text: bytes) -> dict[str, Any]:
     """A JSON object, read strictly: UTF-8, no key twice, no NaN.  Raises Unfit."""
     if len(text) > LARGEST_TEXT:
-        raise bad_metadata(f"a metadata file is larger than {LARGEST_TEXT} bytes.")
+        raise too_large(f"a metadata file is larger than {LARGEST_TEXT} bytes.")
     try:
         value = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
-        )
+            text.decode("utf-8"), object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant, parse_int=_short_int,
+        )  # fmt: skip
+        _check_depth(value)
     except (ValueError, RecursionError) as error:
-        raise bad_metadata(
-            f"its metadata is not JSON ({str(error)[:100] or 'nested too deep'})."
-        ) from error
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)[:100]
+        raise bad_metadata(f"its metadata is not JSON ({ascii(reason)[1:-1]}).") from error
     if not isinstance(value, dict):
         raise bad_metadata("its metadata is not a JSON object.")
     return value
@@ -109,10 +131,13 @@ def parse_v2(node: Mapping[str, Any], *, attributes: Mapping[str, Any]) -> Array
         raise bad_metadata(
             f"zarr_format is {shown(node.get('zarr_format'))}; expected 2 in .zarray."
         )
-    shape, chunks = _shape(node.get("shape"), "shape"), _shape(node.get("chunks"), "chunks")
+    shape, chunks = (
+        parse_shape(node.get("shape"), "shape"),
+        parse_shape(node.get("chunks"), "chunks"),
+    )
     dtype = _v2_dtype(node.get("dtype"))
     if filters := node.get("filters"):
-        raise _wrong_codec(f"it uses the filters {shown(filters)}; filters are not accepted.")
+        raise wrong_codec(f"it uses the filters {shown(filters)}; filters are not accepted.")
     separator, order = node.get("dimension_separator", "."), node.get("order", "C")
     if separator not in (".", "/") or order not in ("C", "F"):
         raise bad_metadata(
@@ -124,48 +149,15 @@ def parse_v2(node: Mapping[str, Any], *, attributes: Mapping[str, Any]) -> Array
         "chunks": chunks,
         "dtype": dtype.str,
         "compressor": _v2_compressor(node.get("compressor")),
-        "fill_value": _fill_value(node.get("fill_value"), dtype),
+        "fill_value": parse_fill(node.get("fill_value"), dtype),
         "order": order,
         "filters": None,
         "dimension_separator": separator,
     }
-    return _bounded(ArrayMeta("", "zarr", spec, shape, dtype, chunks, *_lengths(attributes)))
+    return bounded(ArrayMeta("", "zarr", spec, shape, dtype, chunks, *parse_lengths(attributes)))
 
 
-def parse_v3(node: Mapping[str, Any], *, attributes: Mapping[str, Any]) -> ArrayMeta:
-    """The array that a `zarr.json` of node type array describes.  Raises Unfit."""
-    if node.get("zarr_format") != 3:
-        raise bad_metadata(
-            f"zarr_format is {shown(node.get('zarr_format'))}; expected 3 in zarr.json."
-        )
-    if transformers := node.get("storage_transformers"):
-        raise _wrong_codec(f"it uses the storage transformers {shown(transformers)}.")
-    name = node.get("data_type")
-    if not isinstance(name, str) or name not in DTYPES:
-        raise _wrong_dtype(name)
-    grid, keys = table(node, "chunk_grid"), table(node, "chunk_key_encoding")
-    separator = table(keys, "configuration").get("separator", "/")
-    if grid.get("name") != "regular" or keys.get("name") not in ("default", "v2"):
-        raise bad_metadata("its chunk grid or chunk key encoding is not one Zarr v3 defines.")
-    if separator not in (".", "/"):
-        raise bad_metadata(f"its chunk key separator is {shown(separator)}.")
-    shape = _shape(node.get("shape"), "shape")
-    chunks = _shape(table(grid, "configuration").get("chunk_shape"), "chunk_shape")
-    spec = {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": shape,
-        "data_type": name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
-        "chunk_key_encoding": {"name": keys["name"], "configuration": {"separator": separator}},
-        "fill_value": _fill_value(node.get("fill_value"), DTYPES[name]),
-        "codecs": _v3_codecs(node.get("codecs")),
-    }
-    lengths = _lengths(attributes)
-    return _bounded(ArrayMeta("", "zarr3", spec, shape, DTYPES[name], chunks, *lengths))
-
-
-def _lengths(attributes: Mapping[str, Any]) -> tuple[Nanometres | None, Nanometres | None]:
+def parse_lengths(attributes: Mapping[str, Any]) -> tuple[Nanometres | None, Nanometres | None]:
     """Voxel size and offset in nm from an array's own attributes."""
     size = _first(attributes, ("voxel_size", "resolution", "scale"))
     offset = _first(attributes, ("translation", "offset"))
@@ -180,15 +172,18 @@ def _first(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def triple(value: Any, name: str) -> Nanometres:
-    """Three finite numbers.  Raises Unfit, calling the value by `name`."""
-    numbers = isinstance(value, list) and len(value) == 3 and all(
+    """Three finite numbers, the last ones of a longer list, whose axes end with Z, Y, X.
+
+    Raises Unfit, calling the value by `name`.
+    """
+    numbers = isinstance(value, list) and 3 <= len(value) <= MOST_LENGTHS and all(
         isinstance(n, int | float) and not isinstance(n, bool) and abs(n) <= 1e12 for n in value
     )  # fmt: skip
     if not numbers:
         raise bad_metadata(
             f"its {name} must be three numbers in nm along (Z, Y, X); got {shown(value)}."
         )
-    z, y, x = map(float, value)
+    z, y, x = map(float, value[-3:])
     return (z, y, x)
 
 
@@ -200,7 +195,7 @@ def positive_triple(value: Any, name: str) -> Nanometres:
     return lengths
 
 
-def _shape(value: Any, name: str) -> Shape:
+def parse_shape(value: Any, name: str) -> Shape:
     whole = isinstance(value, list) and all(
         isinstance(n, int) and not isinstance(n, bool) and 1 <= n < 1 << 31 for n in value
     )
@@ -214,27 +209,40 @@ def _shape(value: Any, name: str) -> Shape:
     return (z, y, x)
 
 
-def _bounded(array: ArrayMeta) -> ArrayMeta:
-    """The same array, after its chunks were found to be neither huge nor dust."""
-    if math.prod(array.chunks) * array.dtype.itemsize > LARGEST_CHUNK:
-        raise bad_metadata(
-            f"its chunks of {array.chunks} voxels are larger than {LARGEST_CHUNK} bytes."
+def bounded(array: ArrayMeta) -> ArrayMeta:
+    """The same array, after it and its chunks were found to be neither huge nor dust."""
+    voxels, width = math.prod(array.shape), array.dtype.itemsize
+    inner, largest = array.chunks, LARGEST_CHUNK
+    if array.shards:
+        inner, largest = array.shards.chunks, LARGEST_SHARD
+        _check_chunks(array.chunks, inner, most=MOST_CHUNKS // 2)
+    if voxels > LARGEST_ARRAY or math.prod(array.shape[1:]) * width > LARGEST_PLANE:
+        raise too_large(
+            f"its shape {array.shape} is beyond {LARGEST_ARRAY} voxels, "
+            f"or {LARGEST_PLANE} bytes in a plane."
         )
-    count = math.prod(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
-    if count > max(1000, math.prod(array.shape) // SMALLEST_MEAN_CHUNK):
-        raise bad_metadata(f"it has {count} chunks of {array.chunks} voxels; use (64, 64, 64).")
+    if math.prod(array.chunks) * width > largest or math.prod(inner) * width > LARGEST_CHUNK:
+        raise too_large(f"its chunks of {inner} voxels are larger than {LARGEST_CHUNK} bytes.")
+    _check_chunks(array.shape, inner, most=MOST_CHUNKS)
     return array
+
+
+def _check_chunks(shape: Shape, chunks: Shape, *, most: int) -> None:
+    """Raise Unfit if a box falls into more chunks than serve anybody."""
+    count = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+    if count > min(most, max(1000, math.prod(shape) // SMALLEST_MEAN_CHUNK)):
+        raise too_large(f"it has {count} chunks of {chunks} voxels; use (64, 64, 64).")
 
 
 def _v2_dtype(value: Any) -> np.dtype[Any]:
     if not isinstance(value, str) or not re.fullmatch(r"[<>|][biuf][1248]", value):
-        raise _wrong_dtype(value)
+        raise wrong_dtype(value)
     try:
         dtype = np.dtype(value)
     except TypeError:
-        raise _wrong_dtype(value) from None
+        raise wrong_dtype(value) from None
     if dtype.name not in DTYPES:
-        raise _wrong_dtype(value)
+        raise wrong_dtype(value)
     return dtype
 
 
@@ -243,47 +251,24 @@ def _v2_compressor(value: Any) -> dict[str, Any] | None:
         return None
     name = value.get("id") if isinstance(value, dict) else value
     if not isinstance(name, str) or name not in V2_CODECS:
-        raise _wrong_codec(f"it is compressed with {shown(name)}.")
-    return {"id": name} | _settings(value, V2_CODECS[name], ignored={"id", "checksum"})
+        raise wrong_codec(f"it is compressed with {shown(name)}.")
+    check_settings(value, V2_CODECS[name] | {"id", "checksum"})
+    return {"id": name} | SETTINGS[name]
 
 
-def _v3_codecs(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not 1 <= len(value) <= 8:
-        raise _wrong_codec(f"its codecs are {shown(value)}.")
-    return [_v3_codec(codec) for codec in value]
+def check_settings(given: Any, known: set[str]) -> None:
+    if isinstance(given, dict) and (unknown := set(given) - known):
+        raise wrong_codec(f"a codec has the unknown setting {shown(sorted(unknown)[0])}.")
 
 
-def _v3_codec(value: Any) -> dict[str, Any]:
-    name = value.get("name") if isinstance(value, dict) else value
-    if not isinstance(name, str) or name not in V3_CODECS:
-        raise _wrong_codec(f"it uses the codec {shown(name)}.")
-    given = table(value, "configuration") if isinstance(value, dict) else {}
-    configuration = _settings(given, V3_CODECS[name])
-    if name == "sharding_indexed":
-        inner = _shape(configuration.get("chunk_shape"), "chunk_shape")
-        if math.prod(inner) < SMALLEST_MEAN_CHUNK // 8:
-            raise bad_metadata(f"its shards hold chunks of {inner} voxels; use (64, 64, 64).")
-        for key in ("codecs", "index_codecs"):
-            configuration[key] = _v3_codecs(configuration.get(key))
-    return {"name": name, "configuration": configuration}
-
-
-def _settings(
-    given: Mapping[str, Any], known: set[str], *, ignored: frozenset[str] | set[str] = frozenset()
-) -> dict[str, Any]:
-    if unknown := set(given) - known - ignored:
-        raise _wrong_codec(f"a codec has the unknown setting {shown(sorted(unknown)[0])}.")
-    return {key: given[key] for key in sorted(known & set(given))}
-
-
-def _fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
+def parse_fill(value: Any, dtype: np.dtype[Any]) -> Any:
     """The value of chunks that are not stored; null means 0."""
     if value is None:
         return bool(0) if dtype.kind == "b" else 0
     if dtype.kind == "b" and value in (0, 1):
         return bool(value)
     if dtype.kind == "f" and (value == "NaN" or _is_number(value)):
-        return value
+        return value if value == "NaN" else float(value)
     if dtype.kind in "iu" and _is_number(value) and value == int(value):
         limits = np.iinfo(dtype)
         if limits.min <= value <= limits.max:
@@ -310,6 +295,21 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+def _short_int(digits: str) -> int:
+    if len(digits) > 20:
+        raise ValueError("a whole number has more than 20 digits")
+    return int(digits)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST_TEXT):
+        inside = [list(v.values()) if isinstance(v, dict) else v for v in level]
+        if not (level := [v for many in inside if isinstance(many, list) for v in many]):
+            return
+    raise ValueError("nested too deep")
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
@@ -325,12 +325,17 @@ def bad_metadata(message: str) -> Unfit:
     return Unfit("bad_metadata", message, "Write it with `evaluator pack`, or see the format.")
 
 
-def _wrong_codec(message: str) -> Unfit:
+def too_large(message: str) -> Unfit:
+    """The error for what is beyond a limit, decided before any of it is decoded."""
+    return Unfit("too_large", message, "See the limits of the format, or use `evaluator pack`.")
+
+
+def wrong_codec(message: str) -> Unfit:
     allowed = "none, blosc, zstd, gzip, zlib or bz2, without filters"
     return Unfit("wrong_codec", f"{message} Expected: {allowed}.", "Compress it with one of these.")
 
 
-def _wrong_dtype(value: Any) -> Unfit:
+def wrong_dtype(value: Any) -> Unfit:
     return Unfit(
         "wrong_dtype",
         f"its data type is {shown(value)}; expected one of {', '.join(DTYPES)}.",

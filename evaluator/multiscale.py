@@ -1,10 +1,11 @@
-"""Find the array at a node of a Zarr hierarchy: a plain array, or a level of an OME-NGFF group."""
+"""Find the array at a node of a Zarr hierarchy: a plain array, or a level of a group of levels."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from evaluator.geometry import Nanometres
@@ -13,12 +14,12 @@ from evaluator.metadata import (
     bad_metadata,
     parse_json,
     parse_v2,
-    parse_v3,
     positive_triple,
     shown,
     table,
     triple,
 )
+from evaluator.metadata_v3 import parse_v3
 
 Read = Callable[[str], bytes | None]  # the bytes of a small file below a node; None: not there
 MOST_LEVELS = 100
@@ -26,10 +27,12 @@ UNITS = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "angstrom": 0.1
 
 
 def describe(read: Read, *, like: Nanometres | None = None) -> ArrayMeta | None:
-    """The array at a node: a plain array, or one level of an OME-NGFF 0.4 or 0.5 group.
+    """The array at a node: a plain array, one level of an OME-NGFF 0.4 or 0.5 group, or one of the
+    arrays s0, s1, … (or 0, 1, …) of a group without such metadata.
 
     read: gives a file below the node by its name.
-    like: of a group, take the level nearest to this voxel size; None: the finest.
+    like: of a group, take the level nearest to this voxel size (without OME-NGFF metadata: the
+    nearest that is not coarser, if there is one); None: the finest.
     None: there is no array.  Raises Unfit for anything that is not on the allow-lists.
     """
     v2, v3, group = read(".zarray"), read("zarr.json"), read(".zgroup")
@@ -55,18 +58,49 @@ def _describe_level(
     read: Read, attributes: Mapping[str, Any], *, like: Nanometres | None
 ) -> ArrayMeta:
     """The array of the best level of a group.  OME-NGFF lists the finest level first."""
+    if "multiscales" not in attributes and (found := _numbered(read)):
+        return min(found, key=lambda level: _rank(level.voxel_size, like))
     levels = _levels(attributes)
     folder, size, offset = levels[0]
     if like is not None:
         folder, size, offset = min(levels, key=lambda level: _difference(level[1], like))
-    array = describe(lambda name: read(f"{folder}/{name}"))
-    if array is None or array.folder:
+    array = _array(lambda name: read(f"{folder}/{name}"))
+    if array is None:
         raise bad_metadata(
             f"its multiscales metadata names the level {folder}, which is not an array."
         )
-    return ArrayMeta(
-        folder, array.driver, array.spec, array.shape, array.dtype, array.chunks, size, offset
-    )
+    return replace(array, folder=folder, voxel_size=size, offset=offset)
+
+
+def _array(read: Read) -> ArrayMeta | None:
+    """The array at a node, None if it is no array; groups below groups are not looked into."""
+    if read(".zarray") is None and b'"array"' not in (read("zarr.json") or b""):
+        return None
+    found = describe(read)
+    return None if found is None or found.folder else found
+
+
+def _numbered(read: Read) -> list[ArrayMeta]:
+    """The arrays s0, s1, … or 0, 1, … of a group, as long as one follows the other."""
+    found: list[ArrayMeta] = []
+    for letter in ("s", ""):
+        for number in range(MOST_LEVELS):
+            folder = f"{letter}{number}"
+            array = _array(lambda name, folder=folder: read(f"{folder}/{name}"))  # type: ignore[misc]
+            if array is None:
+                break
+            found.append(replace(array, folder=folder))
+    return found
+
+
+def _rank(size: Nanometres | None, like: Nanometres | None) -> tuple[bool, bool, float]:
+    """Less for a better level: one that says its voxel size, is not coarser, and is near."""
+    if size is None:
+        return True, True, 0.0
+    if like is None:
+        return False, False, math.prod(size)
+    coarser = any(a > b * (1 + 1e-5) for a, b in zip(size, like, strict=True))
+    return False, coarser, math.dist(size, like)
 
 
 def _levels(attributes: Mapping[str, Any]) -> list[tuple[str, Nanometres, Nanometres]]:

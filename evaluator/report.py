@@ -6,6 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+CODES = {  # each with what it means; `docs/submission-format.md` adds the next step
+    "not_a_zip": "there is no zip, or its end is missing",
+    "bad_archive": "the zip can be read in two ways, leads out of itself, or holds no plain files",
+    "no_targets": "the archive holds none of the targets",
+    "missing_array": "a target has no array, or none that the protocol counts",
+    "wrong_shape": "the array does not fit its target",
+    "wrong_dtype": "the data type is none of those accepted",
+    "wrong_codec": "the compression is none of those accepted",
+    "bad_metadata": "the metadata is damaged, contradicts itself, or lies elsewhere",
+    "too_large": "the archive, an array, a chunk or a metadata file is beyond a limit",
+    "damaged": "bytes are not those that were written: a checksum or a length is wrong",
+    "partial_cover": "the array covers only a part of its crop",
+    "unknown_crop": "a folder is named after no crop of the manifest",
+    "unknown_label": "a folder is named after no label of its crop",
+}
 REJECT, UNSCORED, IGNORED = "reject", "unscored", "ignored"
 OK, MISSING, UNREADABLE = "ok", "missing", "unreadable"
 
@@ -14,9 +29,9 @@ OK, MISSING, UNREADABLE = "ok", "missing", "unreadable"
 class Problem:
     """One thing wrong with a submission.
 
-    code: for programs.  severity: "reject" (nothing can be scored), "unscored" (this target counts
-    as worst), "ignored" (nothing is lost by it).  message: what came and what was expected, in a
-    sentence.  remedy: the next step.
+    code: one of `CODES`, for programs.  severity: "reject" (nothing can be scored), "unscored"
+    (this target counts as worst), "ignored" (nothing is lost by it).  message: what came and what
+    was expected, in a sentence.  remedy: the next step.
     """
 
     code: str

@@ -6,22 +6,23 @@ A submission is a zip of Zarr v2 arrays, one per target, on the target's own gri
     crop557/mito/.zattrs        {"voxel_size": [1.74, 2, 2], "translation": [...]}: nm, (Z, Y, X)
     crop557/mito/0/0/0          chunks; those that are left out hold 0
 
-One or two folders around the crops, Zarr v3, OME-NGFF groups in place of arrays and a plain folder
+One or two folders around the crops, Zarr v3, groups of levels in place of arrays and a plain folder
 in place of the zip are accepted too.  Only what concerns the archive as a whole rejects it; a bad
 array makes its own target unreadable, an absent one missing, and both count as worst.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from evaluator.alignment import align
-from evaluator.archive import Archive, ArchiveError, Entry, is_junk, open_archive, verify
+from evaluator.archive import Archive, ArchiveError, open_archive
+from evaluator.chunks import checked_store
 from evaluator.errors import SubmissionError
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Crop, Manifest, Target
@@ -31,30 +32,22 @@ from evaluator.protocol import CRISTA_1, Protocol
 from evaluator.report import IGNORED, MISSING, OK, REJECT, UNREADABLE, UNSCORED, Problem, Report
 from evaluator.volume import Volume
 
-MOST_FINER = 64  # source voxels per target voxel
 MOST_NOTES = 50  # of what is ignored
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """An array of a submission that can be read.
+class Submission:
+    """An opened submission.  Its arrays are read where they lie, in a zip or a folder.
 
-    store: where the decoding library finds it.  grid: None if it is the target's.
-    entries: what must be whole before the library may read it.
+    path: as it was given.  root: the folder around the crops, "" or `results/`.  folders: the
+    folder of each crop that is there, by the crop's own name (`crop557`).
+    It holds no open file and survives the way to another process.
     """
 
-    meta: ArrayMeta
-    store: dict[str, Any]
-    grid: VoxelGrid | None
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """An opened submission.  Its arrays are read where they lie, in a zip or a folder."""
-
     path: Path
-    sources: Mapping[str, _Source | Unfit]
+    archive: Archive
+    root: str
+    folders: Mapping[str, str]
 
     def open(self, target: Target, protocol: Protocol) -> Volume | None:
         """The array sent for a target, as it is stored; None: missing.
@@ -62,18 +55,46 @@ class Submission:
         `evaluator.alignment.align` brings it onto the target's grid.  Raises Unreadable: damaged,
         or the protocol refuses it from what its metadata says.
         """
-        source = self.sources.get(target.path)
-        if source is None or self.quirks(target, protocol):
+        if self.quirks(target, protocol):
             return None
-        if isinstance(source, Unfit):
-            raise source
-        if source.entries:
-            verify(self.path, source.entries)
-        return Volume(source.meta, source.store, grid=source.grid)
+        meta = self.describe(target, protocol)
+        if meta is None:
+            return None
+        folder = self._folder(target) + (f"/{meta.folder}" if meta.folder else "")
+        store = checked_store(self.archive, folder, meta)
+        return Volume(meta, store, grid=meta.grid_beside(target.grid))
+
+    def describe(self, target: Target, protocol: Protocol) -> ArrayMeta | None:
+        """What the metadata of a target's array says; None: missing.
+
+        Raises Unfit: it says nothing that can be scored, or the protocol refuses it.
+        """
+        folder = self._folder(target)
+        if not self.archive.holds(folder):
+            return None
+        meta = describe(
+            lambda name: self.archive.text(f"{folder}/{name}"), like=target.grid.voxel_size
+        )  # fmt: skip
+        if meta is None:
+            raise Unfit(
+                "bad_metadata",
+                "the folder holds no Zarr array: neither .zarray nor zarr.json nor .zgroup.",
+                "Zip whole arrays, hidden files included, or use `evaluator pack`.",
+            )
+        _check_fit(meta, target.grid, protocol)
+        return meta
 
     def quirks(self, target: Target, protocol: Protocol) -> frozenset[str]:
         """Rules of a protocol, other than the sound ones, that make this target's array missing."""
-        return frozenset()
+        folder, crop = self._folder(target), target.crop.folder
+        if not self.archive.holds(folder):
+            return frozenset()
+        bare = self.folders[crop] != crop and any(a == b for a, b in self.folders.items())
+        found = {
+            "reads_groups": not protocol.reads_groups and self._is_group(folder),
+            "mixes_prefixes": not protocol.mixes_prefixes and bare,
+        }
+        return frozenset(rule for rule, matters in found.items() if matters)
 
     def read(self, target: Target) -> np.ndarray | None:
         """The prediction on the target's grid, in the dtype it is stored in; None: missing.
@@ -86,63 +107,66 @@ class Submission:
         planes = align(volume, target, CRISTA_1).planes
         return planes.planes(0, target.grid.shape[0])
 
+    def _folder(self, target: Target) -> str:
+        crop = self.folders.get(target.crop.folder, target.crop.folder)
+        return f"{self.root}{crop}/{target.label.name}"
 
-def check_submission(path: Path, manifest: Manifest) -> Report:
+    def _is_group(self, folder: str) -> bool:
+        """True if there is no array directly in the label's folder."""
+        if self.archive.has(f"{folder}/.zarray"):
+            return False
+        try:
+            found = describe(lambda name: self.archive.text(f"{folder}/{name}"))
+        except Unfit:
+            return True
+        return found is None or bool(found.folder)
+
+
+def check_submission(path: Path, manifest: Manifest, protocol: Protocol = CRISTA_1) -> Report:
     """Every problem at once, from metadata alone.  Never raises for what a participant sends."""
     try:
-        sources, notes = _survey(path, manifest)
+        submission = _opened(path, manifest)
     except ArchiveError as error:
         problem = Problem(error.code, REJECT, str(error), error.remedy)
         return Report((problem,), dict.fromkeys(manifest.by_path, MISSING))
-    problems = [_problem(target, sources.get(target.path)) for target in manifest.targets]
-    return Report(
-        (*(problem for problem in problems if problem), *notes),
-        {path: _status(sources.get(path)) for path in manifest.by_path},
-    )
+    problems, states = [], {}
+    for target in manifest.targets:
+        states[target.path], problem_of_it = _examined(submission, target, protocol)
+        problems += [problem_of_it] if problem_of_it else []
+    return Report((*problems, *_notes(submission, manifest)), states)
 
 
 def open_submission(path: Path, manifest: Manifest) -> Submission:
     """A submission ready to be read.  Raises SubmissionError if it must be rejected."""
     try:
-        return Submission(path, _survey(path, manifest)[0])
+        return _opened(path, manifest)
     except ArchiveError as error:
         raise SubmissionError(f"{error} {error.remedy}") from error
 
 
-def _survey(
-    path: Path, manifest: Manifest
-) -> tuple[dict[str, _Source | Unfit], list[Problem]]:  # fmt: skip
-    """The arrays by target path, and notes on what is ignored.  Raises ArchiveError."""
+def _opened(path: Path, manifest: Manifest) -> Submission:
+    """Finds the crops; looks at no array.  Raises ArchiveError."""
     archive = open_archive(
         path,
         most_entries=10_000 + manifest.voxels // 512,
         most_bytes=(256 << 20) + 64 * manifest.voxels,
     )
-    try:
-        names = [name for name in archive.names if not is_junk(name)]
-        root = _root(names, manifest)
-        nodes = {tuple(name.removeprefix(root).split("/")[:2])
-                 for name in names if name.startswith(root)}  # fmt: skip
-        folders = _crop_folders({node[0] for node in nodes}, manifest)
-        sources = {}
-        for target in manifest.targets:
-            node = (folders.get(target.crop.folder, ""), target.label.name)
-            if node in nodes:
-                sources[target.path] = _source(archive, root + "/".join(node), target)
-        if not sources:
-            raise _no_targets({node[0] for node in nodes if len(node) > 1}, manifest)
-        return sources, _notes(nodes, folders, manifest)
-    finally:
-        archive.close()
+    root = _root(archive, manifest)
+    found = {name for name, is_folder in archive.children(root.removesuffix("/")) if is_folder}
+    folders = _crop_folders(found, manifest)
+    submission = Submission(path, archive, root, folders)
+    if not any(archive.holds(submission._folder(target)) for target in manifest.targets):
+        raise _no_targets(found, manifest)
+    return submission
 
 
-def _root(names: Iterable[str], manifest: Manifest) -> str:
+def _root(archive: Archive, manifest: Manifest) -> str:
     """The folders around the crops, "" or `results/` or `a/b/`: at most two, each alone."""
     root = ""
     wanted = {name for crop in manifest.crops.values() for name in _aliases(crop)}
     for _ in range(3):
-        inside = [name.removeprefix(root) for name in names if name.startswith(root)]
-        folders = {name.split("/")[0] for name in inside if "/" in name}
+        children = archive.children(root.removesuffix("/"))
+        folders = {name for name, is_folder in children if is_folder}
         if folders & wanted or len(folders) != 1:
             return root if folders & wanted else ""
         root += folders.pop() + "/"
@@ -162,38 +186,23 @@ def _crop_folders(found: set[str], manifest: Manifest) -> dict[str, str]:
     return folders
 
 
-def _source(archive: Archive, folder: str, target: Target) -> _Source | Unfit:
-    try:
-        meta = describe(
-            lambda name: archive.text(f"{folder}/{name}"), like=target.grid.voxel_size
-        )  # fmt: skip
-        if meta is None:
-            raise Unfit(
-                "bad_metadata",
-                "the folder holds no Zarr array: neither .zarray nor zarr.json nor .zgroup.",
-                "Zip whole arrays, hidden files included, or use `evaluator pack`.",
-            )
-        grid = _placed(meta, target.grid)
-    except Unfit as error:
-        return error
-    inner = f"{folder}/{meta.folder}" if meta.folder else folder
-    return _Source(meta, archive.store(inner), grid, archive.entries(inner))
-
-
-def _placed(meta: ArrayMeta, target: VoxelGrid) -> VoxelGrid | None:
-    """The grid of an array meant for a target.  Raises Unfit: it makes no sense there."""
+def _check_fit(meta: ArrayMeta, target: VoxelGrid, protocol: Protocol) -> None:
+    """Raise Unfit if an array makes no sense for a target, by the rules of a protocol."""
     remedy = f"Write it with shape {target.shape}, or give voxel_size and translation in nm."
     grid = meta.grid_beside(target)
-    if grid is None:
-        if meta.shape != target.shape:
-            raise Unfit("wrong_shape", _shapes(meta, target), remedy)
-        return None
-    if grid.voxels > MOST_FINER * target.voxels:
+    if math.prod(meta.shape) > protocol.most_finer * target.voxels:
         raise Unfit(
             "wrong_shape",
-            f"its shape {meta.shape} holds over {MOST_FINER} times the voxels of {target.shape}.",
+            f"its shape {meta.shape} holds over {protocol.most_finer} times the voxels of "
+            f"{target.shape}.",
             "Send it at the voxel size of the crop.",
         )
+    if grid is None:
+        if meta.shape != target.shape and not protocol.centres_unplaced:
+            raise Unfit("wrong_shape", _shapes(meta, target), remedy)
+        return
+    if not protocol.refuses_misfits:
+        return
     same_place = grid.has_voxels_of(target) and np.allclose(grid.offset, target.offset)
     too_small = any(n < m for n, m in zip(grid.shape, target.shape, strict=True))
     if same_place and too_small:
@@ -204,36 +213,37 @@ def _placed(meta: ArrayMeta, target: VoxelGrid) -> VoxelGrid | None:
             f"it lies outside the crop: translation {grid.offset} nm; expected {target.offset}.",
             "Correct the translation; axes are Z, Y, X and lengths nanometres.",
         )
-    return grid
 
 
 def _shapes(meta: ArrayMeta, target: VoxelGrid) -> str:
     return f"its shape is {meta.shape}; expected {target.shape}."
 
 
-def _problem(target: Target, source: _Source | Unfit | None) -> Problem | None:
+def _examined(
+    submission: Submission, target: Target, protocol: Protocol
+) -> tuple[str, Problem | None]:
+    """The state of a target, and what is wrong with it."""
     crop, label = target.crop.folder, target.label.name
-    if source is None:
-        return Problem(
-            "missing_array", UNSCORED, f"{target.path} is missing.",
+    try:
+        missing = submission.quirks(target, protocol)
+        meta = None if missing else submission.describe(target, protocol)
+    except Unfit as error:
+        message = f"{target.path}: {error}"
+        return UNREADABLE, Problem(error.code, UNSCORED, message, error.remedy, crop, label)
+    if meta is None:
+        why = f"counts as missing by the rule {min(missing, default='')} of {protocol.name}"
+        return MISSING, Problem(
+            "missing_array", UNSCORED, f"{target.path} {why if missing else 'is missing'}.",
             "Send an array for every target; one without any object may be all zeros.", crop, label,
         )  # fmt: skip
-    if isinstance(source, Unfit):
-        message = f"{target.path}: {source}"
-        return Problem(source.code, UNSCORED, message, source.remedy, crop, label)
-    if source.grid and any((axis < 0).any() for axis in target.grid.nearest(source.grid)):
-        return Problem(
+    grid = meta.grid_beside(target.grid)
+    if grid and any((axis < 0).any() for axis in target.grid.nearest(grid)):
+        return OK, Problem(
             "partial_cover", IGNORED,
             f"{target.path} covers only a part of the crop; the rest counts as background.",
             "Predict the whole crop.", crop, label,
         )  # fmt: skip
-    return None
-
-
-def _status(source: _Source | Unfit | None) -> str:
-    if source is None:
-        return MISSING
-    return UNREADABLE if isinstance(source, Unfit) else OK
+    return OK, None
 
 
 def _no_targets(found: set[str], manifest: Manifest) -> ArchiveError:
@@ -247,22 +257,21 @@ def _no_targets(found: set[str], manifest: Manifest) -> ArchiveError:
     )
 
 
-def _notes(
-    nodes: set[tuple[str, ...]], folders: Mapping[str, str], manifest: Manifest
-) -> list[Problem]:
+def _notes(submission: Submission, manifest: Manifest) -> list[Problem]:
     """What the archive holds beyond the targets, which is ignored."""
-    crops = {found: crop for crop, found in folders.items()}
-    inner = sorted(node for node in nodes if len(node) > 1)
-    notes = [
-        _unknown("crop", name, name, None)
-        for name in sorted({node[0] for node in inner} - set(crops))
-    ]
-    notes += [
-        _unknown("label", f"{name}/{label}", name, label)
-        for name, label in inner
-        if name in crops and f"{crops[name]}/{label}" not in manifest.by_path
-        if not label.startswith((".", "zarr.json"))
-    ]
+    crops = {found: crop for crop, found in submission.folders.items()}
+    notes = []
+    for name, is_folder in submission.archive.children(submission.root.removesuffix("/")):
+        if is_folder and name not in crops:
+            notes.append(_unknown("crop", name, name, None))
+        elif is_folder:
+            notes += [
+                _unknown("label", f"{name}/{label}", name, label)
+                for label, inner in submission.archive.children(f"{submission.root}{name}")
+                if inner and f"{crops[name]}/{label}" not in manifest.by_path
+            ]
+        if len(notes) >= MOST_NOTES:
+            break
     return notes[:MOST_NOTES]
 
 

@@ -18,7 +18,7 @@ import zarr
 
 from evaluator.errors import Unreadable
 from evaluator.geometry import Shape, VoxelGrid
-from evaluator.metadata import ArrayMeta
+from evaluator.metadata import ArrayMeta, Unfit
 from evaluator.multiscale import describe
 
 SLAB_VOXELS = 1 << 25  # read at once
@@ -82,21 +82,25 @@ class Volume:
     """
 
     def __init__(
-        self, meta: ArrayMeta, store: dict[str, Any], *, grid: VoxelGrid | None, cache: int = 0
+        self, meta: ArrayMeta, store: Any, *, grid: VoxelGrid | None, cache: int = 0
     ) -> None:
         spec = {
             "driver": meta.driver,
-            "kvstore": store,
             "metadata": dict(meta.spec),
             "context": {"cache_pool": {"total_bytes_limit": cache}},
             "recheck_cached_data": "open",
         }
         try:
-            self._array = tensorstore.open(spec, open=True, assume_metadata=True).result()
+            if isinstance(store, dict):  # else an open one, whose content is in memory
+                store = tensorstore.KvStore.open(store).result()
+            self._array = tensorstore.open(
+                spec, kvstore=store, open=True, assume_metadata=True
+            ).result()
         except (ValueError, OSError) as error:
-            raise Unreadable("the array cannot be opened: its metadata contradicts itself.") from (
-                error
-            )
+            raise Unfit(
+                "bad_metadata", "the array cannot be opened: its metadata contradicts itself.",
+                "Write it with `evaluator pack`, or see the format.",
+            ) from error  # fmt: skip
         self.shape = meta.shape
         self.dtype = meta.dtype.newbyteorder("=")
         self.order = str(meta.spec.get("order", "C"))
@@ -118,8 +122,10 @@ class Volume:
         try:
             return np.ascontiguousarray(self._array[box].read().result())
         except (ValueError, OSError) as error:
-            raise Unreadable(
-                f"a chunk is damaged: voxels {start} to {stop or self.shape} cannot be decoded."
+            raise Unfit(
+                "damaged",
+                f"a chunk is damaged: voxels {start} to {stop or self.shape} cannot be decoded.",
+                "Write the array again, or use `evaluator pack`.",
             ) from error
 
     def slabs(self, planes: int) -> Iterator[np.ndarray]:
