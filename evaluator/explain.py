@@ -7,26 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import cc3d
-import fastremap
 import numpy as np
-from scipy.ndimage import find_objects
+from scipy.ndimage import find_objects as boxes_of
 
 from evaluator.agreement import SHARE
 from evaluator.alignment import align
+from evaluator.distances import measure
 from evaluator.errors import Unreadable
 from evaluator.manifest import Kind, Target
-from evaluator.matching import Pairs, match
-from evaluator.overlap import Overlap, count_overlaps, number_objects, split_mask
+from evaluator.matching import Pairs
+from evaluator.objects import Objects as Numbered
+from evaluator.objects import find_objects
+from evaluator.overlap import Overlap
 from evaluator.protocol import Protocol
 from evaluator.runner import Scorer
 from evaluator.scores import TargetScore
-from evaluator.scoring import distance_cap
-from evaluator.surface import hausdorff_nm
+from evaluator.scoring import counterparts, distance_cap, measured_pairs, memory_order
+from evaluator.slabs import Pair
 from evaluator.tables import Cell, Sheet
 from evaluator.truth import open_truth
+from evaluator.volume import ArrayPlanes, Planes
+from evaluator.windows import Pairing, windows
 
 Box = tuple[slice, slice, slice]
 
@@ -36,7 +38,7 @@ class Found:
     """An object.  number: in the array of numbers; id: as it was stored; box: around it, voxels."""
 
     number: int
-    id: int
+    id: int | float
     voxels: int
     box: Box
 
@@ -69,6 +71,8 @@ class Objects:
     pairs: by IoU, the worst first.  missed, false: truth and predicted objects without a
     counterpart, the largest first.  splits: truth objects with the predicted ones that each hold
     more than a tenth of them; merges: the same with the sides changed.
+    collided: missed truth objects with the distance, nm, that a protocol gives them for a false
+    object of the same number.
     """
 
     pairs: tuple[Matched, ...]
@@ -76,6 +80,7 @@ class Objects:
     false: tuple[Found, ...]
     splits: tuple[tuple[Found, tuple[Found, ...]], ...]
     merges: tuple[tuple[Found, tuple[Found, ...]], ...]
+    collided: tuple[tuple[Found, float], ...]
 
 
 @dataclass(frozen=True)
@@ -100,25 +105,14 @@ def explain(target: Target, scorer: Scorer) -> Explanation:
 
     Raises ManifestError if the truth does not fit.
     """
-    score, protocol = scorer.score(target), scorer.protocol
-    told = open_truth(target, scorer.truth)
-    truth = told.planes.planes(0, target.grid.shape[0])
-    keep = None if told.mask is None else told.mask.planes(0, target.grid.shape[0]) != 0
-    reason, pred = "", np.zeros(truth.shape, bool)
+    score, reason = scorer.score(target), ""
     try:
-        pred = _prediction(target, scorer)
+        pred, resampled = _prediction(target, scorer)
+        truth, found, objects = _scored(target, scorer, pred, resampled=resampled)
     except Unreadable as error:
         reason = str(error)
-    if keep is not None:
-        truth, pred = (np.where(keep, a, np.zeros((), a.dtype)) for a in (truth, pred))
-    if target.label.kind == Kind.SEMANTIC:
-        above = protocol.foreground_above if pred.dtype.kind == "f" else 0
-        return Explanation(target, score, reason, truth != 0, pred > above, None)
-    truths = number_objects(truth)
-    pred = _integers(pred)
-    preds = _numbered(pred, protocol)
-    objects = _objects(truths, preds, ids=(truth, pred), target=target, protocol=protocol)
-    return Explanation(target, score, reason, truths, preds, objects)
+        truth, found, objects = _scored(target, scorer, _nothing(target), resampled=False)
+    return Explanation(target, score, reason, truth, found, objects)
 
 
 def pair_sheet(pairs: Iterable[Matched]) -> Sheet:
@@ -146,6 +140,12 @@ def group_sheet(groups: Iterable[tuple[Found, Sequence[Found]]], *, named: str) 
     return Sheet((named, "voxels", "shared by", "at z y x"), tuple(rows))
 
 
+def collision_sheet(collided: Iterable[tuple[Found, float]]) -> Sheet:
+    """Missed truth objects with the distance they have by a collision of numbers."""
+    rows: list[tuple[Cell, ...]] = [(o.id, o.voxels, distance, _at(o)) for o, distance in collided]
+    return Sheet(("truth", "voxels", "hausdorff_nm", "at z y x"), tuple(rows))
+
+
 def plane_sheet(explanation: Explanation, axis: int = 0) -> Sheet:
     """Wrong voxels of a semantic label in each plane along an axis, in their order."""
     fp, fn, tp = plane_errors(explanation, axis)
@@ -167,78 +167,108 @@ def plane_errors(
     return found - right, there - right, right
 
 
-def _prediction(target: Target, scorer: Scorer) -> np.ndarray:
-    """The prediction on the target's grid; zeros if it is missing.  Raises Unreadable."""
+def _prediction(target: Target, scorer: Scorer) -> tuple[Planes, bool]:
+    """The prediction on the target's grid, and whether it was resampled.  Raises Unreadable."""
     volume = scorer.submission.open(target, scorer.protocol)
     if volume is None:
-        return np.zeros(target.grid.shape, bool)
-    planes = align(volume, target, scorer.protocol).planes
-    return planes.planes(0, planes.shape[0])
+        return _nothing(target), False
+    aligned = align(volume, target, scorer.protocol)
+    return aligned.planes, aligned.resampled
 
 
-def _integers(pred: np.ndarray) -> np.ndarray:
-    """Ids that may have been stored as floats, each kept apart."""
-    if pred.dtype.kind != "f":
-        return pred
-    values, index = np.unique(pred, return_inverse=True)
-    whole = np.array_equal(values, np.rint(values))
-    ids = values.astype(np.int64) if whole else np.where(values == 0, 0, np.arange(len(values)) + 1)
-    return np.asarray(ids[index].reshape(pred.shape))
+def _nothing(target: Target) -> Planes:
+    return ArrayPlanes(np.broadcast_to(np.zeros((), np.uint8), target.grid.shape))
 
 
-def _numbered(pred: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """The objects of a prediction as the protocol sees them, numbered from 1."""
-    objects = number_objects(pred)
-    if protocol.components:
-        parts = cc3d.connected_components(objects, connectivity=26)
-        return np.asarray(parts)
-    return split_mask(objects > 0) if objects.max(initial=0) == 1 else objects
+def _scored(
+    target: Target, scorer: Scorer, pred: Planes, *, resampled: bool
+) -> tuple[np.ndarray, np.ndarray, Objects | None]:
+    """Truth and prediction as they were scored, and their objects.  Raises Unreadable."""
+    truth, protocol = open_truth(target, scorer.truth), scorer.protocol
+    slabs = Pair(truth.planes, pred, truth.mask, factors=protocol.mask_factors)
+    if target.label.kind == Kind.SEMANTIC:
+        above = protocol.foreground_above if pred.dtype.kind == "f" and not resampled else 0
+        masks = [(t > 0, p > above) for _, t, p in slabs]
+        t, p = (np.concatenate(parts) for parts in zip(*masks, strict=True))
+        return t, p, None
+    order = memory_order(pred, truth.mask)
+    numbered = find_objects(
+        slabs, target.grid.shape, components=protocol.components, order=order
+    )  # fmt: skip
+    t, p = _drawn(numbered)
+    return t, p, _objects(numbered, t, p, target=target, protocol=protocol)
+
+
+def _drawn(numbered: Numbered) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the objects at each voxel: of truth, of prediction."""
+    truths, preds = numbered.truth.count, numbered.pred.count
+    itself = Pairing(numbered, np.arange(truths + 1), np.arange(preds + 1), max(truths, preds))
+    parts = [
+        (window.truth.reshape(-1)[window.core].copy(), window.pred.reshape(-1)[window.core].copy())
+        for window in windows(itself, margin=(0, 0, 0))
+    ]
+    t, p = (np.concatenate(side).reshape(numbered.shape) for side in zip(*parts, strict=True))
+    return t, p
 
 
 def _objects(
+    numbered: Numbered,
     truth: np.ndarray,
     pred: np.ndarray,
     *,
-    ids: tuple[np.ndarray, np.ndarray],
     target: Target,
     protocol: Protocol,
 ) -> Objects:
-    overlap = count_overlaps(truth, pred)
-    truths = _found(truth, ids[0], overlap.truth_sizes)
-    preds = _found(pred, ids[1], overlap.pred_sizes)
-    cap = distance_cap(target.grid, share=protocol.cap_share)
-    pairs = []
-    chosen = match(Pairs(*overlap.pairs()))
-    for t, p, iou in zip(chosen.truth.tolist(), chosen.pred.tolist(), chosen.iou, strict=True):
-        box = _union(truths[t].box, preds[p].box)
-        distance = hausdorff_nm(truth[box] == t, pred[box] == p, target.grid.voxel_size, cap=cap)
-        pairs.append(Matched(truths[t], preds[p], float(iou), distance))
-    taken_truths, taken_preds = set(chosen.truth.tolist()), set(chosen.pred.tolist())
+    overlap = numbered.overlap
+    truths = _found(truth, numbered.truth.ids, overlap.truth_sizes)
+    preds = _found(pred, numbered.pred.ids, overlap.pred_sizes)
+    candidates = Pairs(*overlap.pairs())
+    pairs = counterparts(numbered, candidates, protocol, set())
+    distances: dict[int, float] = {}
+    if pairs is None:  # left out of the pool
+        pairs = candidates.above(np.inf)
+    else:
+        distances = _distances(numbered, pairs, target, protocol)
+    matched = [
+        Matched(truths[t], preds[p], iou, distances[t])
+        for t, p, iou in zip(
+            *(a.tolist() for a in (pairs.truth, pairs.pred, pairs.iou)), strict=True
+        )
+    ]
+    missed = _largest(truths, besides=pairs.truth)
     return Objects(
-        tuple(sorted(pairs, key=lambda p: (p.iou, p.truth.number))),
-        _largest(o for number, o in truths.items() if number not in taken_truths),
-        _largest(o for number, o in preds.items() if number not in taken_preds),
+        tuple(sorted(matched, key=lambda pair: (pair.iou, pair.truth.number))),
+        missed,
+        _largest(preds, besides=pairs.pred),
         _shared(overlap, lambda o: (o.truth, o.pred, o.truth_sizes), truths, preds),
         _shared(overlap, lambda o: (o.pred, o.truth, o.pred_sizes), preds, truths),
+        tuple((o, distances[o.number]) for o in missed if o.number in distances),
     )
+
+
+def _distances(
+    numbered: Numbered, pairs: Pairs, target: Target, protocol: Protocol
+) -> dict[int, float]:
+    """The distance in nm of each truth object that is measured, by its number."""
+    pairing = measured_pairs(numbered, pairs, protocol, set())
+    cap = distance_cap(target.grid, share=protocol.cap_share)
+    found = measure(pairing, target.grid.voxel_size, cap=cap).hausdorff
+    if protocol.rounds_distances:
+        found = found.astype(np.float32)
+    measured = np.flatnonzero(pairing.truth)
+    return dict(zip(measured.tolist(), found[pairing.truth[measured] - 1].tolist(), strict=True))
 
 
 def _found(numbers: np.ndarray, ids: np.ndarray, sizes: np.ndarray) -> dict[int, Found]:
     """The objects of an array of numbers, by number.  ids: what they are called where stored."""
-    if not numbers.any():
-        return {}
-    stored = ids.astype(np.int64) if ids.dtype.kind == "f" else ids.view(_unsigned(ids))
-    called = fastremap.component_map(numbers, stored)
-    boxes = find_objects(numbers)
     return {
-        number: Found(number, int(called[number]), int(sizes[number]), box)
-        for number, box in enumerate(boxes, start=1)
-        if box is not None
+        number: Found(number, _whole(ids[number - 1].item()), int(sizes[number]), box)
+        for number, box in enumerate(boxes_of(numbers), start=1)
     }
 
 
-def _unsigned(array: np.ndarray) -> np.dtype[Any]:
-    return np.dtype(f"u{array.dtype.itemsize}")
+def _whole(value: int | float) -> int | float:
+    return int(value) if float(value).is_integer() else value
 
 
 def _shared(
@@ -257,8 +287,10 @@ def _shared(
     return tuple(sorted(several, key=lambda group: (-group[0].voxels, group[0].number)))
 
 
-def _largest(objects: Iterable[Found]) -> tuple[Found, ...]:
-    return tuple(sorted(objects, key=lambda o: (-o.voxels, o.number)))
+def _largest(objects: dict[int, Found], *, besides: np.ndarray) -> tuple[Found, ...]:
+    """The objects without those numbers, the largest first."""
+    left = [objects[number] for number in objects.keys() - set(besides.tolist())]
+    return tuple(sorted(left, key=lambda o: (-o.voxels, o.number)))
 
 
 def _union(a: Box, b: Box) -> Box:

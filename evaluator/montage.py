@@ -116,6 +116,8 @@ def _inside(
     truth, pred = told.truth[box], told.pred[box]
     if isinstance(key, tuple):
         wrong = (truth == key[0]) != (pred == key[1])
+        if not wrong.any():  # nothing, but a collision of numbers
+            wrong = truth == key[0]
     else:
         wrong = truth == key if key > 0 else pred == -key
     voxels = np.argwhere(wrong)

@@ -11,6 +11,7 @@ from evaluator.errors import EvaluatorError
 from evaluator.explain import (
     Explanation,
     Objects,
+    collision_sheet,
     group_sheet,
     object_sheet,
     pair_sheet,
@@ -68,6 +69,8 @@ def sheets(told: Explanation) -> Iterator[tuple[str, Sheet]]:
     yield "false", object_sheet(objects.false, named="pred")
     yield "split", group_sheet(objects.splits, named="truth")
     yield "merged", group_sheet(objects.merges, named="pred")
+    if objects.collided:
+        yield "collided", collision_sheet(objects.collided)
 
 
 def summary(told: Explanation) -> Iterator[str]:
