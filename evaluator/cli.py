@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from evaluator import client
+from evaluator import client, experts
 from evaluator.compare import compare, comparison_lines, comparison_page, contest_sheet
 from evaluator.errors import EvaluatorError, meant
 from evaluator.explain import explain
@@ -47,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 client.register(app)
+experts.register(app)
 
 ManifestOption = Annotated[
     Path, typer.Option("--manifest", help="CSV or folder of the challenge's manifest.")
