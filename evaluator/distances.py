@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluator.geometry import Nanometres
-from evaluator.surface import hausdorff_nm, surface_distance_nm
-from evaluator.windows import Pairing, Window, boxes, windows
+from evaluator.surface import farthest_nm, surface_distance_nm
+from evaluator.windows import Outline, Pairing, Window, outlines, windows
 
 REACH = 3  # voxels along each axis that offsets go at most
 Shells = list[tuple[float, np.ndarray]]  # distances in nm, ascending, with the offsets (n, 3) there
@@ -47,14 +47,27 @@ def measure(
         if surfaces:
             between.look(window)
     hausdorff, surface = farthest.distance[1:], between.mean() if surfaces else np.empty(0)
-    far = farthest.lost | between.lost if surfaces else farthest.lost
-    for pair, (truth, pred) in boxes(pairing, far):
-        if farthest.lost[pair]:
-            least = float(hausdorff[pair - 1])
-            hausdorff[pair - 1] = hausdorff_nm(truth, pred, voxel_size, cap=cap, least=least)
-        if surfaces and between.lost[pair]:
-            surface[pair - 1] = surface_distance_nm(truth, pred, voxel_size)
+    for pair, truth, pred in outlines(pairing, np.logical_or(*farthest.lost)):
+        least = max(float(hausdorff[pair - 1]), _apart(truth, pred, voxel_size))
+        if least < cap:
+            sets = truth.solid(), pred.solid()
+            for own, other, lost in zip(sets, sets[::-1], farthest.lost[:, pair], strict=True):
+                if lost:
+                    least = farthest_nm(own, other, voxel_size, least=least, cap=cap)
+        hausdorff[pair - 1] = least
+    for pair, truth, pred in outlines(pairing, np.logical_or(*between.lost)):
+        surface[pair - 1] = surface_distance_nm(truth.solid(), pred.solid(), voxel_size)
     return Distances(np.minimum(hausdorff, cap), surface)
+
+
+def _apart(truth: Outline, pred: Outline, voxel_size: Nanometres) -> float:
+    """How far, nm, one object's box stands out of the other's where it does most.
+
+    There a voxel of the one is at least as far from the other.
+    """
+    (low, high), (other_low, other_high) = truth.box(), pred.box()
+    beyond = np.maximum(abs(low - other_low), abs(high - other_high))
+    return float((beyond * np.asarray(voxel_size)).max())
 
 
 def nearest_offsets(voxel_size: Nanometres) -> Shells:
@@ -74,18 +87,22 @@ def nearest_offsets(voxel_size: Nanometres) -> Shells:
 
 
 class _Lookup:
-    """Looks voxels up in the surroundings of others.  lost: pairs with a voxel that found none."""
+    """Looks voxels up in the surroundings of others.
+
+    lost: by side, truth and prediction, and by pair: whether a voxel of it found none.
+    """
 
     def __init__(self, shells: Shells, pairs: int) -> None:
         self._shells = shells
-        self.lost = np.zeros(pairs + 1, bool)
+        self.lost = np.zeros((2, pairs + 1), bool)
 
     def _walk(
-        self, at: np.ndarray, wanted: np.ndarray, values: np.ndarray, window: Window
+        self, side: int, at: np.ndarray, wanted: np.ndarray, values: np.ndarray, window: Window
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Per shell, the pairs of the voxels that find their pair in it and not before.
 
-        at: flat indices of the voxels.  wanted: their pairs.  values: of the window's voxels, flat.
+        side: 0 if they are the truth's, 1 the prediction's.  at: their flat indices.
+        wanted: their pairs.  values: pairs of the window's voxels, flat.
         """
         for shell, (_, offsets) in enumerate(self._shells):
             if len(at) == 0:
@@ -96,7 +113,7 @@ class _Lookup:
             yield shell, wanted[hit]
             missed = ~hit
             at, wanted = at[missed], wanted[missed]
-        self.lost[wanted] = True
+        self.lost[side, wanted] = True
 
 
 class _Farthest(_Lookup):
@@ -110,10 +127,10 @@ class _Farthest(_Lookup):
         truth, pred = window.truth.reshape(-1), window.pred.reshape(-1)
         core = window.core
         at = np.flatnonzero(truth[core] != pred[core]) + core.start
-        for own, other in ((truth, pred), (pred, truth)):
+        for side, (own, other) in enumerate(((truth, pred), (pred, truth))):
             pairs = own[at]
             held = np.flatnonzero(pairs)
-            for shell, found in self._walk(at[held], pairs[held], other, window):
+            for shell, found in self._walk(side, at[held], pairs[held], other, window):
                 reached = np.maximum(self.distance[found], self._shells[shell][0])
                 self.distance[found] = reached
 
@@ -129,11 +146,11 @@ class _Between(_Lookup):
     def look(self, window: Window) -> None:
         truth, pred = (_surfaces(array, window.strides) for array in (window.truth, window.pred))
         core = window.core
-        for own, other in ((truth, pred), (pred, truth)):
-            at = np.flatnonzero(own[core]) + core.start
+        for side, (own, other) in enumerate(((truth, pred), (pred, truth))):
+            at = np.flatnonzero(own[core] != 0) + core.start
             self._voxels += np.bincount(own[at], minlength=len(self._voxels))
             at = at[own[at] != other[at]]
-            for shell, found in self._walk(at, own[at], other, window):
+            for shell, found in self._walk(side, at, own[at], other, window):
                 self._found[shell] += np.bincount(found, minlength=len(self._voxels))
 
     def mean(self) -> np.ndarray:

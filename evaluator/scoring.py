@@ -61,7 +61,7 @@ def score_planes(
         sums = _score_semantic(slabs, protocol, quirks, probabilities=not resampled)
     else:
         objects = find_objects(
-            slabs, target.grid.shape, components=protocol.components, order=memory_order(pred, mask)
+            slabs, target.grid.shape, components=protocol.components, order=_order(pred, mask)
         )
         sums = _score_instance(objects, target.grid, protocol, quirks)
     if slabs.scaled:
@@ -139,7 +139,7 @@ def is_flooded(preds: int, truths: int) -> bool:
     return preds / truths > 10.0 + 50.0 * math.exp(-truths / 5.0)
 
 
-def memory_order(pred: Planes, mask: Planes | None) -> str:
+def _order(pred: Planes, mask: Planes | None) -> str:
     """The memory order of a prediction, or of its product with a mask as numpy lays it out."""
     orders = {planes.order for planes in (pred, mask) if planes is not None}
     return "F" if orders == {"F"} else "C"
@@ -166,11 +166,22 @@ def _score_instance(
     objects: Objects, grid: VoxelGrid, protocol: Protocol, quirks: set[str]
 ) -> Sums | None:
     """None if a rule, which `quirks` then tells, leaves the target out of the pool."""
-    candidates = Pairs(*objects.overlap.pairs())
-    pairs = counterparts(objects, candidates, protocol, quirks)
-    if pairs is None:
+    if protocol.components and 1 < objects.ids != objects.pred.count:
+        quirks.add("components")
+    largest = int(objects.truth.ids.max(initial=0))
+    if protocol.skips_floods and is_flooded(objects.pred.count, largest):
+        quirks.add("skips_floods")
         return None
-    pairing = measured_pairs(objects, pairs, protocol, quirks)
+    candidates = Pairs(*objects.overlap.pairs())
+    if 0 < protocol.most_pairs < len(candidates):
+        quirks.add("most_pairs")
+        return None
+    pairs = match(candidates)
+    if protocol.flow_matching:
+        exact, pairs = pairs, match_by_flow(candidates, objects.truth.ids, objects.pred.count)
+        if exact != pairs:
+            quirks.add("flow_matching")
+    pairing = _pairing(objects, pairs, protocol, quirks)
     counts = partial(_counts, objects)
     good = candidates.above(protocol.good_overlap)
     best = np.zeros(objects.truth.count + 1)
@@ -186,27 +197,6 @@ def _score_instance(
         **_distances(pairing, pairs, grid, protocol),
         **agreement(objects.overlap),
     )
-
-
-def counterparts(
-    objects: Objects, candidates: Pairs, protocol: Protocol, quirks: set[str]
-) -> Pairs | None:
-    """The objects one to one; None if a rule, which `quirks` then tells, leaves the target out."""
-    if protocol.components and 1 < objects.ids != objects.pred.count:
-        quirks.add("components")
-    largest = int(objects.truth.ids.max(initial=0))
-    if protocol.skips_floods and is_flooded(objects.pred.count, largest):
-        quirks.add("skips_floods")
-        return None
-    if 0 < protocol.most_pairs < len(candidates):
-        quirks.add("most_pairs")
-        return None
-    pairs = match(candidates)
-    if protocol.flow_matching:
-        exact, pairs = pairs, match_by_flow(candidates, objects.truth.ids, objects.pred.count)
-        if exact != pairs:
-            quirks.add("flow_matching")
-    return pairs
 
 
 def _counts(objects: Objects, pairs: Pairs) -> Counts:
@@ -239,7 +229,7 @@ def _distances(
     }
 
 
-def measured_pairs(objects: Objects, pairs: Pairs, protocol: Protocol, quirks: set[str]) -> Pairing:
+def _pairing(objects: Objects, pairs: Pairs, protocol: Protocol, quirks: set[str]) -> Pairing:
     """What is measured against what: each truth object that has a counterpart against this.
 
     Where numbers collide, a predicted object without counterpart belongs, too, to the truth object

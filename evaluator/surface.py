@@ -1,8 +1,9 @@
-"""Hausdorff distances between shapes, in nanometres."""
+"""Distances between two shapes, in nanometres."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -10,107 +11,113 @@ from scipy.spatial import cKDTree
 from evaluator.geometry import Nanometres
 
 BLOCK = 8  # voxels along each side of the blocks that are ruled out together
-BATCH = 64  # blocks looked into at a time
+BATCH = 64  # blocks looked into at a time, at most
 ROUNDING = 1.0 + 1e-9
 
 
+@dataclass(frozen=True)
+class Solid:
+    """A set of voxels: those that are True in a box whose first voxel lies at `corner`."""
+
+    mask: np.ndarray
+    corner: np.ndarray
+
+    def without(self, other: Solid) -> np.ndarray:
+        """The mask, but for the voxels of another set."""
+        low = np.maximum(self.corner, other.corner)
+        high = np.minimum(self.corner + self.mask.shape, other.corner + other.mask.shape)
+        mask = self.mask.copy()
+        if (low < high).all():
+            mine = tuple(map(slice, low - self.corner, high - self.corner))
+            mask[mine] &= ~other.mask[tuple(map(slice, low - other.corner, high - other.corner))]
+        return mask
+
+    def surface(self) -> np.ndarray:
+        """Indices (n, 3) of the voxels with a face towards one that is not of the set.
+
+        The voxel of a set that is nearest to a point outside is always one of them.
+        """
+        padded = np.zeros(np.add(self.mask.shape, 2), bool)
+        padded[1:-1, 1:-1, 1:-1] = self.mask
+        surface = np.zeros_like(padded)
+        for axis in range(3):
+            lower = (slice(None),) * axis + (slice(None, -1),)
+            upper = (slice(None),) * axis + (slice(1, None),)
+            step = padded[lower] != padded[upper]
+            surface[lower] |= step
+            surface[upper] |= step
+        surface &= padded
+        return np.asarray(np.argwhere(surface) + (self.corner - 1))
+
+
 def hausdorff_nm(
-    truth: np.ndarray,
-    pred: np.ndarray,
-    voxel_size: Nanometres,
-    *,
-    cap: float = math.inf,
-    least: float = 0.0,
+    truth: np.ndarray, pred: np.ndarray, voxel_size: Nanometres, *, cap: float = math.inf
 ) -> float:
     """Symmetric Hausdorff distance between two sets of voxels, in nm, at most `cap`.
 
     truth, pred: bool, same shape (Z, Y, X); a box that holds both sets is enough.
-    least: a distance that is known to occur, which spares a look at all that is nearer.
     Two empty sets agree: 0.0.  One empty set has no distance: `cap`.
     """
     if not truth.any() or not pred.any():
         return 0.0 if truth.any() == pred.any() else cap
-    size = np.asarray(voxel_size, float)
-    least = max(least, _beyond(truth, pred, size))
-    if least >= cap:
-        return cap
-    reached = _farthest(truth & ~pred, pred, size, least=least, cap=cap)
-    return min(cap, _farthest(pred & ~truth, truth, size, least=reached, cap=cap))
+    corner = np.zeros(3, np.intp)
+    sets = Solid(truth, corner), Solid(pred, corner)
+    least = farthest_nm(*sets, voxel_size, cap=cap)
+    return min(cap, farthest_nm(*sets[::-1], voxel_size, least=least, cap=cap))
 
 
-def surface_distance_nm(truth: np.ndarray, pred: np.ndarray, voxel_size: Nanometres) -> float:
-    """Mean distance of the surface voxels of two sets from the other's surface, in nm.
-
-    Also called average symmetric surface distance: the distances of both sides are added and
-    divided by their number.  A surface voxel has a face towards a voxel that is not of its set,
-    or towards the outside.  truth, pred: bool, same shape (Z, Y, X), neither is empty.
-    """
-    size = np.asarray(voxel_size, float)
-    sides = [_surface(np.pad(shape, 1)) for shape in (truth, pred)]
-    distances = [_nearest(own & ~other, other, size) for own, other in (sides, sides[::-1])]
-    count = sum(int(np.count_nonzero(side)) for side in sides)
-    return math.fsum(np.sort(np.concatenate(distances))) / count
-
-
-def _nearest(points: np.ndarray, shape: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """The distance of each voxel of `points` from `shape`, neither of them empty, in nm."""
-    voxels, others = np.argwhere(points), np.argwhere(shape)
-    tree = cKDTree(others * size, balanced_tree=False, compact_nodes=False)
-    z, y, x = ((others[tree.query(voxels * size)[1]] - voxels) * size).T
-    return np.asarray(np.sqrt(z * z + y * y + x * x))
-
-
-def _beyond(truth: np.ndarray, pred: np.ndarray, size: np.ndarray) -> float:
-    """How far one set's box stands out of the other's, along the axis where it does most."""
-    ends = []
-    for shape in (truth, pred):
-        along = [np.flatnonzero(shape.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-        ends.append(np.array([(found[0], found[-1]) for found in along]))
-    return float((abs(ends[0] - ends[1]) * size[:, None]).max())
-
-
-def _farthest(
-    outside: np.ndarray, shape: np.ndarray, size: np.ndarray, *, least: float, cap: float
+def farthest_nm(
+    shape: Solid, other: Solid, voxel_size: Nanometres, *, least: float = 0.0, cap: float = math.inf
 ) -> float:
-    """The largest distance of a voxel of `outside` from `shape`, or `least` if that is larger.
+    """The largest distance of a voxel of a set from another set, or `least` if that is larger.
 
-    The distance from the shape cannot change faster than one moves, so the distance of a block's
-    centre bounds that of its voxels, and few blocks need a closer look.  Stops at `cap`.
+    The other set is not empty.  Stops at `cap`: what is returned then is this far, or farther.
+    The distance from a set cannot change faster than one moves, so the distance of a block's
+    centre bounds that of its voxels, and few blocks need a closer look.
     """
-    if not outside.any():
+    outside = shape.without(other)
+    if least >= cap or not outside.any():
         return least
-    surface = np.argwhere(_surface(shape))
+    size = np.asarray(voxel_size, float)
+    surface = other.surface()
     tree = cKDTree(surface * size, balanced_tree=False, compact_nodes=False)
     blocks = _blocks_with_voxels(outside)
     radius = math.sqrt(float(np.square(size * (BLOCK - 1) / 2).sum()))
-    centres = (blocks * BLOCK + (BLOCK - 1) / 2) * size
+    centres = (blocks * BLOCK + (BLOCK - 1) / 2 + shape.corner) * size
     bounds = (tree.query(centres)[0] + radius) * ROUNDING
     order = np.argsort(-bounds, kind="stable")
-    for start in range(0, len(order), BATCH):
-        batch = order[start : start + BATCH]
-        if least >= min(bounds[batch[0]], cap):
-            break
-        voxels = np.concatenate([_voxels(outside, block) for block in blocks[batch]])
-        nearest = surface[tree.query(voxels * size)[1]]
-        z, y, x = ((nearest - voxels) * size).T
-        least = max(least, math.sqrt(float((z * z + y * y + x * x).max())))
+    start, batch = 0, 2
+    while start < len(order) and least < min(bounds[order[start]], cap):
+        near = blocks[order[start : start + batch]]
+        voxels = np.concatenate([_voxels(outside, block) for block in near])
+        found = _distances(voxels + shape.corner, surface, tree, size)
+        least = max(least, float(found.max()))
+        start, batch = start + batch, min(2 * batch, BATCH)
     return least
 
 
-def _surface(shape: np.ndarray) -> np.ndarray:
-    """Voxels of a shape with a face towards a voxel that is not its own.
+def surface_distance_nm(truth: Solid, pred: Solid, voxel_size: Nanometres) -> float:
+    """Mean distance of the surface voxels of two sets from the other's surface, in nm.
 
-    The voxel of a shape that is nearest to a point outside is always one of them.
+    Also called average symmetric surface distance: the distances of both sides are added and
+    divided by their number.  Neither set is empty.  Beyond its box a set has no voxels.
     """
-    surface = np.zeros_like(shape)
-    for axis in range(3):
-        lower = (slice(None),) * axis + (slice(None, -1),)
-        upper = (slice(None),) * axis + (slice(1, None),)
-        step = shape[lower] != shape[upper]
-        surface[lower] |= step
-        surface[upper] |= step
-    surface &= shape
-    return surface
+    size = np.asarray(voxel_size, float)
+    sides = truth.surface(), pred.surface()
+    distances = [_nearest(own, other, size) for own, other in (sides, sides[::-1])]
+    return math.fsum(np.concatenate(distances)) / sum(map(len, sides))
+
+
+def _nearest(voxels: np.ndarray, others: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The distance of each voxel (n, 3) from the nearest of the others (m, 3), in nm."""
+    return _distances(voxels, others, cKDTree(others * size, leafsize=32), size)
+
+
+def _distances(
+    voxels: np.ndarray, others: np.ndarray, tree: cKDTree, size: np.ndarray
+) -> np.ndarray:
+    z, y, x = ((others[tree.query(voxels * size)[1]] - voxels) * size).T
+    return np.asarray(np.sqrt(z * z + y * y + x * x))
 
 
 def _blocks_with_voxels(mask: np.ndarray) -> np.ndarray:

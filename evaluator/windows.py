@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluator.geometry import Shape
 from evaluator.objects import Objects
 from evaluator.runs import Runs
+from evaluator.surface import Solid
 
 WINDOW_VOXELS = 1 << 20
 
@@ -69,27 +71,55 @@ def windows(pairing: Pairing, *, margin: tuple[int, int, int]) -> Iterator[Windo
         yield Window(*arrays, slice(z * plane, (z + last - first) * plane))
 
 
-def boxes(
-    pairing: Pairing, wanted: np.ndarray
-) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-    """The wanted pairs with the masks of both their objects in the box around them.
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The runs of one object, counted in a volume of a shape.
+
+    start: flat indices of first voxels, ascending, at least one.  length: voxels.
+    """
+
+    start: np.ndarray
+    length: np.ndarray
+    shape: Shape
+
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first voxel of the box around the object, and the one after its last."""
+        first = np.stack(np.unravel_index(self.start, self.shape))
+        high = first.max(axis=1) + 1
+        high[2] = (first[2] + self.length).max()
+        return first.min(axis=1), high
+
+    def solid(self) -> Solid:
+        """The object in the box around it."""
+        low, high = self.box()
+        mask = np.zeros(high - low, bool)
+        place = np.stack(np.unravel_index(self.start, self.shape)) - low[:, None]
+        start = np.ravel_multi_index(tuple(place), mask.shape)
+        _paint(mask, start, self.length, np.ones(len(start), bool))
+        return Solid(mask, low)
+
+
+def outlines(pairing: Pairing, wanted: np.ndarray) -> Iterator[tuple[int, Outline, Outline]]:
+    """The wanted pairs, ascending, with their truth and what they have of the prediction.
 
     wanted: bool, by number of a pair.
     """
     if not wanted.any():
         return
-    shape = pairing.objects.shape
-    spans = [_spans(pairing, wanted, of) for of in ("truth", "pred")]
+    sides = [_spans(pairing, wanted, of) for of in ("truth", "pred")]
     for pair in np.flatnonzero(wanted).tolist():
-        both = [span[slice(*np.searchsorted(codes, (pair, pair + 1)))] for codes, span in spans]
-        first = np.stack(np.unravel_index(np.concatenate(both)[:, 0], shape))
-        low, high = first.min(axis=1), first.max(axis=1) + 1
-        high[2] = (first[2] + np.concatenate(both)[:, 1]).max()
-        yield pair, (_mask(both[0], shape, low, high), _mask(both[1], shape, low, high))
+        rows = [slice(*np.searchsorted(pairs, (pair, pair + 1))) for pairs, _, _ in sides]
+        truth, pred = (
+            Outline(start[row], length[row], pairing.objects.shape)
+            for (_, start, length), row in zip(sides, rows, strict=True)
+        )
+        yield pair, truth, pred
 
 
-def _spans(pairing: Pairing, wanted: np.ndarray, of: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs, ascending, and start and length (n, 2) of the runs of their objects, in raster order.
+def _spans(
+    pairing: Pairing, wanted: np.ndarray, of: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pair, start and length of the runs of the wanted pairs' objects, by pair, in raster order.
 
     of: "truth" or "pred".
     """
@@ -100,18 +130,7 @@ def _spans(pairing: Pairing, wanted: np.ndarray, of: str) -> tuple[np.ndarray, n
         found.append(np.stack((pairs[rows], runs.start[rows], runs.length[rows])).astype(np.int64))
     pairs, start, length = np.concatenate(found, axis=1)
     order = np.argsort(pairs, kind="stable")
-    return pairs[order], np.stack((start[order], length[order]), axis=1)
-
-
-def _mask(
-    spans: np.ndarray, shape: tuple[int, int, int], low: np.ndarray, high: np.ndarray
-) -> np.ndarray:
-    """What runs cover of the box from `low` up to `high`."""
-    mask = np.zeros(high - low, bool)
-    place = np.stack(np.unravel_index(spans[:, 0], shape)) - low[:, None]
-    begin = np.ravel_multi_index(tuple(place), mask.shape)
-    _paint(mask, begin, spans[:, 1], np.ones(len(spans), bool))
-    return mask
+    return pairs[order], start[order], length[order]
 
 
 def _draw(
