@@ -6,7 +6,6 @@ number of threads.  Memory holds one slab of a prediction (its planes, as deep a
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import tempfile
@@ -21,7 +20,7 @@ import numpy as np
 from numcodecs import Zstd
 
 from evaluator.digest import canonical_json
-from evaluator.errors import SubmissionError
+from evaluator.errors import SubmissionError, meant
 from evaluator.geometry import Shape
 from evaluator.manifest import Kind, Manifest, Target
 from evaluator.volume import ArrayPlanes, Planes
@@ -96,9 +95,8 @@ class SubmissionWriter:
         path = wanted if isinstance(wanted, str) else wanted.path
         known = self._manifest.by_path.get(path)
         if known is None or wanted not in (path, known):
-            near = difflib.get_close_matches(path, self._manifest.by_path, 1)
-            hint = f" Did you mean {near[0]}?" if near and near[0] != path else ""
-            raise SubmissionError(f"{path} is not a target of this manifest.{hint}")
+            hint = "" if known else meant(path, self._manifest.by_path)
+            raise SubmissionError(f"{path} is not a target of this manifest{hint}.")
         if f"{path}/.zarray" in self._places:
             raise SubmissionError(f"{path} is written twice.")
         return known

@@ -9,7 +9,6 @@ One or two folders around the crops are accepted, each alone, as in a submission
 
 from __future__ import annotations
 
-import difflib
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ import numpy as np
 
 from evaluator.alignment import align
 from evaluator.archive import is_junk
-from evaluator.errors import SubmissionError, Unreadable
+from evaluator.errors import SubmissionError, Unreadable, meant
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Manifest, Target
 from evaluator.multiscale import describe
@@ -218,11 +217,10 @@ def _nothing(folder: Path, root: Path, manifest: Manifest) -> SubmissionError:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], crop: str | None = None) -> Problem:
-    near = difflib.get_close_matches(name, list(known), 1, cutoff=0.5)
     where = name if crop is None else f"{crop}/{name}"
     return Problem(
         f"unknown_{kind}", IGNORED, f"{where} is not in the manifest; it is ignored.",
-        f"Did you mean {near[0]}?" if near else f"Name it after a {kind} of the manifest.",
+        f"Name it after a {kind} of the manifest{meant(name, known)}.",
         crop or name, None if crop is None else name,
     )  # fmt: skip
 

@@ -128,7 +128,7 @@ def test_an_error_keeps_the_file_that_was_there(tmp_path):
 def test_the_first_target_may_be_named_by_its_path_and_a_slip_is_answered(tmp_path):
     with SubmissionWriter(tmp_path / "s.zip", MANIFEST) as writer:
         writer.write("crop557/mito", IDS)
-        with pytest.raises(SubmissionError, match=r"Did you mean crop557/er\?"):
+        with pytest.raises(SubmissionError, match=r"did you mean crop557/er\?"):
             writer.write("crop557/err", MASK)
     assert np.array_equal(open_submission(tmp_path / "s.zip", MANIFEST).read(MITO), IDS)
 
