@@ -194,18 +194,18 @@ def _other_number(entries: int) -> ArchiveError:
 
 def _entries(raw: bytes, count: int) -> tuple[np.ndarray, list[bytes], list[bytes]]:
     """The fixed part, the name and the extra field of each entry of a directory."""
-    parts, names, extras, at = [], [], [], 0
+    fixed, names, extras, at = bytearray(), [], [], 0
     try:
         for _ in range(count):
             name, extra, comment = LENGTHS.unpack_from(raw, at + 28)
             begin = at + CENTRAL.itemsize
-            parts.append(raw[at:begin])
+            fixed += raw[at:begin]
             names.append(raw[begin : begin + name])
             extras.append(raw[begin + name : begin + name + extra])
             at = begin + name + extra + comment
     except struct.error:
         raise _other_number(count) from None
-    heads = np.frombuffer(b"".join(parts), CENTRAL) if at == len(raw) else None
+    heads = np.frombuffer(fixed, CENTRAL) if at == len(raw) else None
     if heads is None or (heads["signature"] != 0x02014B50).any():
         raise _other_number(count)
     return heads, names, extras

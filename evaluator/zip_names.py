@@ -79,11 +79,12 @@ def _ambiguous(names: Sequence[bytes], text: str) -> str | None:
         return None
     if len(set(names)) != len(names):
         return f"The entry {_shown(_twin(names))} is there twice."
-    alike = unicodedata.normalize("NFC", text).casefold().split("\n")
-    if len(set(alike)) != len(names):
-        return f"The entry {_twin(alike)!a} is there twice, but for upper and lower case."
-    folders = _folders(text.split("\n"))
-    if both := folders.intersection(text.split("\n")):
+    folded = unicodedata.normalize("NFC", text).casefold()
+    if folded != text and len(set(folded.split("\n"))) != len(names):
+        twin = _twin(folded.split("\n"))
+        return f"The entry {twin!a} is there twice, but for upper and lower case."
+    lines = text.split("\n")
+    if both := _folders(lines).intersection(lines):
         return f"{min(both)!a} is both a file and a folder."
     return None
 

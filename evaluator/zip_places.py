@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -35,12 +36,12 @@ def content_starts(
     if (table["start"] > end).any() or (table["packed"] > end).any():
         raise ArchiveError("bad_archive", "An entry reaches into the zip's directory.")
     order = np.argsort(table["start"], kind="stable")
-    places = [*table["start"][order].tolist(), end]
+    places = array("Q", [*table["start"][order].tolist(), end])
     if places[0] != 0:
         raise ArchiveError("bad_archive", "There are bytes before the zip's first entry.")
     contents = np.zeros(len(names), np.uint64)
-    central, packed = heads.tobytes(), table["packed"].tolist()
-    found = []
+    central, packed = memoryview(heads.view(np.uint8)), array("Q", table["packed"].tobytes())
+    found = array("Q")  # 8 bytes each, not 40
     for row, (start, stop) in zip(order.tolist(), pairwise(places), strict=True):
         name, at = names[row], row * CENTRAL.itemsize
         header = os.pread(file, LOCAL.itemsize + len(name), start)
@@ -52,7 +53,7 @@ def content_starts(
         if gap := stop - content - packed[row]:
             _check_gap(file, stop, gap, heads[row], table[row], name)
         found.append(content)
-    contents[order] = found
+    contents[order] = np.frombuffer(found, np.uint64)
     return contents
 
 
