@@ -221,9 +221,9 @@ def protocols(
         print("Rules and reasons: evaluator protocols NAME; differences: --against OTHER")
         return
     ours = get_protocol(name)
-    print(f"{ours.name}: {ours.summary}")
     other = against or ours.beside
     sheet = difference_sheet(ours, get_protocol(other)) if other else rule_sheet(ours)
+    print(f"{ours.name}: {ours.summary}")
     print_sheet(sheet, _console())
     if other:
         print(f"{len(sheet.rows)} rules differ; the reason is that for the sound choice.")

@@ -16,14 +16,14 @@ from evaluator.alignment import align
 from evaluator.distances import measure
 from evaluator.errors import Unreadable
 from evaluator.manifest import Kind, Target
-from evaluator.matching import Pairs
+from evaluator.matching import Pairs, match, match_by_flow
 from evaluator.objects import Objects as Numbered
 from evaluator.objects import find_objects
 from evaluator.overlap import Overlap
 from evaluator.protocol import Protocol
 from evaluator.runner import Scorer
-from evaluator.scores import TargetScore
-from evaluator.scoring import counterparts, distance_cap, measured_pairs, memory_order
+from evaluator.scores import Status, TargetScore
+from evaluator.scoring import _order, _pairing, distance_cap
 from evaluator.slabs import Pair
 from evaluator.tables import Cell, Sheet
 from evaluator.truth import open_truth
@@ -106,12 +106,14 @@ def explain(target: Target, scorer: Scorer) -> Explanation:
     Raises ManifestError if the truth does not fit.
     """
     score, reason = scorer.score(target), ""
+    pooled = score.status != Status.SKIPPED
     try:
         pred, resampled = _prediction(target, scorer)
-        truth, found, objects = _scored(target, scorer, pred, resampled=resampled)
+        truth, found, objects = _scored(target, scorer, pred, resampled=resampled, pooled=pooled)
     except Unreadable as error:
         reason = str(error)
-        truth, found, objects = _scored(target, scorer, _nothing(target), resampled=False)
+        nothing = _nothing(target)
+        truth, found, objects = _scored(target, scorer, nothing, resampled=False, pooled=pooled)
     return Explanation(target, score, reason, truth, found, objects)
 
 
@@ -181,7 +183,7 @@ def _nothing(target: Target) -> Planes:
 
 
 def _scored(
-    target: Target, scorer: Scorer, pred: Planes, *, resampled: bool
+    target: Target, scorer: Scorer, pred: Planes, *, resampled: bool, pooled: bool
 ) -> tuple[np.ndarray, np.ndarray, Objects | None]:
     """Truth and prediction as they were scored, and their objects.  Raises Unreadable."""
     truth, protocol = open_truth(target, scorer.truth), scorer.protocol
@@ -191,12 +193,12 @@ def _scored(
         masks = [(t > 0, p > above) for _, t, p in slabs]
         t, p = (np.concatenate(parts) for parts in zip(*masks, strict=True))
         return t, p, None
-    order = memory_order(pred, truth.mask)
+    order = _order(pred, truth.mask)
     numbered = find_objects(
         slabs, target.grid.shape, components=protocol.components, order=order
     )  # fmt: skip
     t, p = _drawn(numbered)
-    return t, p, _objects(numbered, t, p, target=target, protocol=protocol)
+    return t, p, _objects(numbered, t, p, target=target, protocol=protocol, pooled=pooled)
 
 
 def _drawn(numbered: Numbered) -> tuple[np.ndarray, np.ndarray]:
@@ -218,17 +220,22 @@ def _objects(
     *,
     target: Target,
     protocol: Protocol,
+    pooled: bool,
 ) -> Objects:
+    """What became of them.  pooled: False if a rule leaves the target out: none is matched."""
     overlap = numbered.overlap
     truths = _found(truth, numbered.truth.ids, overlap.truth_sizes)
     preds = _found(pred, numbered.pred.ids, overlap.pred_sizes)
-    candidates = Pairs(*overlap.pairs())
-    pairs = counterparts(numbered, candidates, protocol, set())
-    distances: dict[int, float] = {}
-    if pairs is None:  # left out of the pool
-        pairs = candidates.above(np.inf)
-    else:
+    pairs, distances = Pairs(*overlap.pairs()), dict[int, float]()
+    if pooled:
+        pairs = (
+            match_by_flow(pairs, numbered.truth.ids, numbered.pred.count)
+            if protocol.flow_matching
+            else match(pairs)
+        )
         distances = _distances(numbered, pairs, target, protocol)
+    else:
+        pairs = pairs.above(np.inf)
     matched = [
         Matched(truths[t], preds[p], iou, distances[t])
         for t, p, iou in zip(
@@ -250,7 +257,7 @@ def _distances(
     numbered: Numbered, pairs: Pairs, target: Target, protocol: Protocol
 ) -> dict[int, float]:
     """The distance in nm of each truth object that is measured, by its number."""
-    pairing = measured_pairs(numbered, pairs, protocol, set())
+    pairing = _pairing(numbered, pairs, protocol, set())
     cap = distance_cap(target.grid, share=protocol.cap_share)
     found = measure(pairing, target.grid.voxel_size, cap=cap).hausdorff
     if protocol.rounds_distances:

@@ -21,7 +21,7 @@ MOST = 6  # objects in a montage
 
 # Colours that everybody can tell apart: errors as Okabe and Ito have them, objects as Tol does.
 PAGE, GROUND, TEXT = (18, 18, 22), (40, 40, 46), (235, 235, 240)
-BOTH, MISSED, FALSE, OTHER = (130, 130, 136), (230, 159, 0), (86, 180, 233), (204, 121, 167)
+BOTH, MISSED, FALSE, OTHER = (100, 100, 106), (230, 159, 0), (86, 180, 233), (204, 121, 167)
 LEGEND = (
     (BOTH, "right"),
     (MISSED, "in the truth alone"),

@@ -108,7 +108,7 @@ def test_the_table_names_targets_that_count_as_worst(run, challenge, tmp_path):
         "score", "part", "--truth", challenge / "truth.zarr", "--manifest", challenge
     )  # fmt: skip
     assert code == 2
-    assert "crop1 is a symbolic link" in err
+    assert "is a symbolic link" in err
     (tmp_path / "part" / "crop1").unlink()
     (tmp_path / "part" / "crop1" / "mito").mkdir(parents=True)
     (tmp_path / "part" / "crop1" / "mito" / "x").touch()
@@ -183,7 +183,8 @@ def test_the_version_is_printed(run):
 
 def test_every_command_is_listed_with_its_help(run):
     _, out, _ = run("--help")
-    for command in ("check", "score", "pack", "show", "login", "submit", "status", "board"):
+    local = ("check", "score", "pack", "show", "compare", "explain", "protocols")
+    for command in (*local, "login", "submit", "status", "board"):
         assert command in out
 
 
@@ -213,3 +214,145 @@ def test_importing_the_package_starts_no_thread_of_its_own(tmp_path):
         check=True,
     )
     assert done.stdout == "1\n"
+
+
+def test_part_of_the_targets_can_be_scored_and_is_said(run, challenge):
+    more = ("--labels", "mito, membrane", "--crops", "2", "--json", "-")
+    code, out, err = run(*score_arguments(challenge, *more))
+    assert code == 0
+    assert [t["label"] for t in json.loads(out)["targets"]] == ["membrane", "mito"]
+    assert "2 of 6 targets" in err
+    assert json.loads(out)["manifest"] != load_manifest(challenge).digest
+
+
+def test_instance_classes_replace_the_kinds(run, challenge):
+    more = ("--instance-classes", "membrane", "--json", "-")
+    code, out, err = run(*score_arguments(challenge, *more))
+    assert code == 0
+    kinds = {name: row["kind"] for name, row in json.loads(out)["labels"].items()}
+    assert kinds == {"membrane": "instance", "mito": "semantic", "nucleus": "semantic"}
+    assert "cannot be set beside results of the whole" in err
+
+
+def test_the_digest_is_printed_beside_the_json(run, challenge, expected):
+    _, _, err = run(*score_arguments(challenge, "--json", "-"))
+    assert f"sha256 {hashlib.sha256(expected.encode()).hexdigest()}\n" in err
+
+
+def test_timings_lie_outside_of_the_result(run, challenge, tmp_path, expected):
+    code, out, _ = run(*score_arguments(challenge, "--timings", "t.json", "--json", "-"))
+    assert (code, out) == (0, expected)
+    seconds = json.loads((tmp_path / "t.json").read_text())
+    assert set(seconds) == set(load_manifest(challenge).by_path)
+    assert all(took > 0 for took in seconds.values())
+
+
+def test_verbose_tells_each_target_as_it_is_done(run, challenge):
+    _, _, err = run(*score_arguments(challenge, "--verbose"))
+    lines = err.splitlines()
+    assert sum(": scored, " in line for line in lines) == 6
+    assert ": scored, " not in run(*score_arguments(challenge))[2]
+
+
+def test_zero_jobs_are_as_many_as_there_are_processors(run, challenge, expected):
+    assert run(*score_arguments(challenge, "--jobs", 0, "--json", "-"))[1] == expected
+
+
+def test_show_writes_tables_and_a_page(run, challenge, tmp_path, expected):
+    (tmp_path / "r.json").write_text(expected)
+    code, out, err = run("show", "r.json", "--csv", "labels.csv", "--html", "r.html")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "labels.csv").read_text().startswith("label,kind,score,")
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    _, out, _ = run("show", "r.json", "--targets", "--csv", "targets.csv")
+    assert "crop1/mito" in out
+    assert (tmp_path / "targets.csv").read_text().startswith("target,kind,status,")
+
+
+def test_compare_tells_who_won(run, challenge, tmp_path, expected):
+    write_submission(tmp_path / "better.zip", challenge, quality=1.0)
+    where = ("--truth", challenge / "truth.zarr", "--manifest", challenge)
+    run("score", "better.zip", *where, "--json", "b.json")
+    (tmp_path / "a.json").write_text(expected)
+    code, out, err = run("compare", "a.json", "b.json", "--csv", "c.csv", "--html", "c.html")
+    assert (code, err) == (0, "")
+    assert "labels: A wins 0, B wins 3, ties 0" in out
+    assert (tmp_path / "c.csv").read_text().count(",B,\n") == 6
+    assert "a.json and b.json" in (tmp_path / "c.html").read_text()
+
+
+def test_protocols_are_listed_with_rules_and_differences(run):
+    assert "cellmap-2026.1" in run("protocols")[1]
+    _, rules, _ = run("protocols", "crista-1")
+    assert "mask_labels" in rules
+    code, out, err = run("protocols", "cellmap-2026.1")
+    assert (code, err) == (0, "")
+    assert "blurs_ids" in out
+    assert "rules differ" in out
+    assert "0 rules differ" in run("protocols", "crista-1", "--against", "crista-1")[1]
+
+
+def explain_arguments(challenge: Path, target: str, *more: object) -> tuple[object, ...]:
+    where = ("--truth", challenge / "truth.zarr", "--manifest", challenge)
+    return ("explain", target, "--submission", challenge / "s.zip", *where, *more)
+
+
+def test_explain_tells_pairs_and_writes_a_picture(run, challenge, tmp_path):
+    code, out, err = run(*explain_arguments(challenge, "crop1/mito", "--out", "why"))
+    assert (code, err) == (0, "")
+    assert "pairs by overlap" in out
+    assert f"wrote {Path('why') / 'montage.png'}" in out
+    assert (tmp_path / "why" / "montage.png").read_bytes().startswith(b"\x89PNG")
+    _, out, _ = run(*explain_arguments(challenge, "crop1/membrane"))
+    assert "planes along z" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("explain", "crop1/mitto"), "no target 'crop1/mitto' (did you mean crop1/mito?)"),
+        (("explain", "x"), "no target 'x'; they are named like crop1/membrane"),
+        (("explain", "crop1/mito", "--protocol", "crista"), "no protocol 'crista'"),
+        (("score", "--labels", "mitto"), "no label 'mitto' (did you mean mito?)"),
+        (("score", "--labels", "zzz"), "no label 'zzz'; there are: membrane, mito, nucleus"),
+        (("score", "--crops", "3"), "no crop '3'"),
+        (("score", "--instance-classes", "mitto"), "no label 'mitto' (did you mean mito?)"),
+        (("score", "--timings", "nowhere/t.json"), "nowhere/t.json cannot be written"),
+    ],
+)
+def test_a_wrong_name_is_a_sentence_with_the_nearest_known_one(run, challenge, arguments, sentence):
+    command, *more = arguments
+    if command == "explain":
+        where = explain_arguments(challenge, *more)
+    else:
+        where = score_arguments(challenge, *more, "--json", "r.json")
+    code, _, err = run(*where)
+    assert code == 2
+    assert sentence in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("compare", "a.json", "b.json"), "a.json cannot be read: No such file"),
+        (("protocols", "cellmap"), "no protocol 'cellmap'; choose from"),
+        (("protocols", "crista-1", "--against", "x"), "no protocol 'x'; choose from"),
+        (
+            ("explain", "a", "--submission", ".", "--truth", ".", "--manifest", "."),
+            "manifest.csv is missing",
+        ),
+    ],
+)
+def test_what_is_not_there_is_named(run, arguments, sentence):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_result_is_shown_though_the_page_cannot_be_written(run, tmp_path, expected):
+    (tmp_path / "r.json").write_text(expected)
+    code, out, err = run("show", "r.json", "--html", "nowhere/r.html")
+    assert (code, err) == (2, "nowhere/r.html cannot be written: No such file or directory.\n")
+    assert "sha256" in out
