@@ -24,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from evaluator import Result, Status, TargetScore, get_protocol, score_submission
 from evaluator.errors import SubmissionError
 from evaluator.manifest import Manifest, load_manifest
@@ -44,7 +46,7 @@ OURS: dict[str, set[str] | str] = {
     "lay_label_not_in_manifest": set(),
     "lay_nested_plain_folder": set(),
     "lay_no_match": "no_targets",
-    "lay_two_zarrs": set(),
+    "lay_two_zarrs": "no_targets",
     "lay_wrong_ndim": {"crop557/mito"},
     "lay_zip_bomb_limit": set(),
     "lay_zip_slip": "bad_archive",
@@ -150,7 +152,7 @@ def _target(score: TargetScore, row: dict[str, Any], detail: dict[str, Any]) -> 
         pairs.append(("n_hausdorff", score.sums.distances, row["n_hausdorff"]))
         pairs.append(("norm_sum", score.sums.distance_score, row["hausdorff_norm_sum"]))
     if instance and "distances" in detail and row["status"] == "scored":
-        alone = [detail["distance_cap"]] * row["fp"]
+        alone = [float(np.float32(detail["distance_cap"]))] * row["fp"]
         pairs.append(("distances", score.sums.distance_nm, math.fsum(detail["distances"] + alone)))
     for name, ours, theirs in pairs:
         if not _equal(ours, theirs):

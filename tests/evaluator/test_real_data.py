@@ -83,3 +83,66 @@ def test_the_flood_filling_network_stands_above_the_watershed(real_data):
     ]
     for metric in ("pq", "combined", "f1"):
         assert scores[0][metric] > scores[1][metric]
+
+
+def test_the_six_published_figures_of_the_platynereis_nuclei(real_data):
+    folder = real_data / "eval_platynereis"
+    arrays = read(folder, "gt"), read(folder, "pred_voronoi_otsu")
+    crop = target(shape=arrays[0].shape)
+    sums = score_pair(crop, *arrays, get_protocol("crista-1"))
+    tp, fp, fn = sums.voxels.tp, sums.voxels.fp, sums.voxels.fn
+    row = label_score(crop.label, sums)
+    found = {
+        "accuracy": 1 - (fp + fn) / arrays[0].size,
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+        "f1": row["dice"],
+        "jaccard_index_binary": row["iou"],
+        "jaccard_index_sparse": row["best_iou"],
+    }
+    published = json.loads((folder / "expected.json").read_text())["published"]
+    assert {name: round(value, 3) for name, value in found.items()} == {
+        name: published[name] for name in found
+    }
+
+
+# What panoptica 1.5.1 says of `balls(seed)`: seed, tp, fp, fn, sq, rq, pq at IoU 0.5.
+PANOPTICA = [
+    (0, 8, 4, 4, 0.605402074, 0.666666667, 0.403601383),
+    (1, 6, 6, 6, 0.613353623, 0.5, 0.306676812),
+    (2, 8, 4, 4, 0.676558512, 0.666666667, 0.451039008),
+    (3, 8, 4, 4, 0.621860607, 0.666666667, 0.414573738),
+    (4, 7, 4, 4, 0.68111632, 0.636363636, 0.433437658),
+    (5, 4, 8, 7, 0.587171842, 0.347826087, 0.204233684),
+    (6, 3, 9, 9, 0.600965999, 0.25, 0.1502415),
+    (7, 7, 5, 5, 0.586594243, 0.583333333, 0.342179975),
+    (8, 8, 4, 4, 0.622365393, 0.666666667, 0.414910262),
+    (9, 6, 4, 5, 0.634988929, 0.571428571, 0.362850817),
+]
+
+
+def balls(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and prediction of twelve balls that lie and measure a little differently."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros((24, 28, 32), np.uint16)
+    pred = truth.copy()
+    z, y, x = np.ogrid[:24, :28, :32]
+    for number in range(1, 13):
+        centre = rng.integers(3, 21, 3)
+        radius = rng.uniform(2, 6)
+        shift = rng.integers(-1, 2, 3)
+        other = radius * rng.uniform(0.9, 1.2)
+        for array, at, r in ((truth, centre, radius), (pred, centre + shift, other)):
+            ball = (z - at[0]) ** 2 + (y - at[1]) ** 2 + (x - at[2]) ** 2 <= r * r
+            array[ball & (array == 0)] = number
+    return truth, pred
+
+
+@pytest.mark.parametrize(("seed", "tp", "fp", "fn", "sq", "rq", "pq"), PANOPTICA)
+def test_random_volumes_score_what_panoptica_says(seed, tp, fp, fn, sq, rq, pq):
+    truth, pred = balls(seed)
+    crop = target(shape=truth.shape)
+    sums = score_pair(crop, truth, pred, get_protocol("crista-1"))
+    assert sums.good == Counts(tp, fp, fn)
+    row = label_score(crop.label, sums)
+    assert (row["sq"] or 0.0, row["rq"], row["pq"]) == pytest.approx((sq, rq, pq), abs=1e-9)
