@@ -103,13 +103,12 @@ def count_votes(masks: Sequence[Planes]) -> Votes:
     A mask without any label votes for the background everywhere.  Raises ConsensusError: no mask,
     another shape, values that are no labels.
     """
-    table = _digits(masks)
-    values = _values(table)
+    values = _values(masks)
     base = len(values)
     if not base ** len(masks) < 1 << 62:
         raise ConsensusError(f"{len(masks)} experts with {base} labels are too many to count.")
     totals: dict[int, int] = {}
-    for codes in _codes(masks, table, base):
+    for codes in _codes(masks, values):
         for code, count in zip(*fastremap.unique(codes, return_counts=True), strict=True):
             totals[int(code)] = totals.get(int(code), 0) + int(count)
     order = sorted(totals)
@@ -123,12 +122,10 @@ def fuse(masks: Sequence[Planes], votes: Votes, labels: np.ndarray) -> Iterator[
 
     masks: those that `votes` were counted from.  labels: one for each pattern.
     """
-    place = {value: digit for digit, value in enumerate(votes.values)}
-    base = len(votes.values)
-    digits = np.vectorize(place.__getitem__, otypes=[np.int64])(votes.patterns)
-    known = digits @ _weights(base, len(masks))  # ascending, as they were counted
+    weights = _weights(len(votes.values), len(masks))
+    known = _digits(votes.values)[votes.patterns] @ weights  # ascending, as they were counted
     smallest = labels.astype(np.min_scalar_type(int(labels.max())))
-    for codes in _codes(masks, _digits(masks), base):
+    for codes in _codes(masks, votes.values):
         yield smallest[np.searchsorted(known, codes)]
 
 
@@ -192,11 +189,8 @@ def _largest(scores: np.ndarray, values: Sequence[int], undecided: int) -> np.nd
     return np.where(best.sum(axis=0) == 1, chosen, undecided)
 
 
-def _digits(masks: Sequence[Planes]) -> np.ndarray:
-    """For each value from 0 up the digit that stands for it; 255 has that of 1 in plain masks.
-
-    int64; -1 for values that do not occur.
-    """
+def _values(masks: Sequence[Planes]) -> tuple[int, ...]:
+    """The values that occur, ascending, from 0; 0 and 1 if there is nothing but these and 255."""
     if not masks:
         raise ConsensusError("there is no mask; a consensus needs at least one.")
     found = {0}
@@ -209,11 +203,14 @@ def _digits(masks: Sequence[Planes]) -> np.ndarray:
                 expert,
             )
         found |= _values_of(mask, expert)
-    plain = found <= {0, 1, 255}
-    values = [0, 1] if plain else sorted(found)
-    table = np.full(LARGEST_LABEL + 1, -1, np.int64)
-    table[values] = np.arange(len(values))
-    if plain:
+    return (0, 1) if found <= {0, 1, 255} else tuple(sorted(found))
+
+
+def _digits(values: tuple[int, ...]) -> np.ndarray:
+    """For each value from 0 up the digit that stands for it; in plain masks 255 has that of 1."""
+    table = np.zeros(LARGEST_LABEL + 1, np.int64)
+    table[list(values)] = np.arange(len(values))
+    if values == (0, 1):
         table[255] = 1
     return table
 
@@ -231,15 +228,9 @@ def _values_of(mask: Planes, expert: int) -> set[int]:
     return found
 
 
-def _values(table: np.ndarray) -> tuple[int, ...]:
-    """The value that each digit stands for; the smaller of two."""
-    found = {int(table[value]): int(value) for value in np.flatnonzero(table >= 0)[::-1]}
-    return tuple(found[digit] for digit in sorted(found))
-
-
-def _codes(masks: Sequence[Planes], table: np.ndarray, base: int) -> Iterator[np.ndarray]:
+def _codes(masks: Sequence[Planes], values: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Slab by slab the votes on each voxel as one number, an expert's being a digit of it."""
-    weights = _weights(base, len(masks)).tolist()
+    table, weights = _digits(values), _weights(len(values), len(masks)).tolist()
     for slabs in _slabs(masks):
         codes = np.zeros(slabs[0].shape, np.int64)
         for slab, weight in zip(slabs, weights, strict=True):
