@@ -16,6 +16,8 @@ from evaluator import (
     VoxelGrid,
     check_submission,
     create_volume,
+    format_labels,
+    format_manifest,
     open_submission,
     pack_folder,
 )
@@ -311,3 +313,31 @@ def test_metadata_that_is_not_allowed_is_refused(folder):
     with pytest.raises(Unreadable, match="data type"):
         packed(folder)
     assert MITO.label.kind == Kind.INSTANCE
+
+
+# ------------------------------------------------------------------------------ documentation
+
+
+def test_each_source_of_the_page_is_packed(tmp_path, expected, monkeypatch):
+    """The table of docs/packing.md: what its examples write, `pack` reads."""
+    page = (Path(__file__).parents[2] / "docs" / "packing.md").read_text("utf-8")
+    rows = [row.split("|") for row in page.splitlines() if row.startswith("|")]
+    written = [row[3].strip().strip("`") for row in rows if len(row) > 3 and "mito" in row[3]]
+    assert len(written) == 2
+    for number, code in enumerate(written):
+        folder = tmp_path / str(number)
+        create_volume(folder / ER.path, ER.grid, "bool")[:] = MASK
+        monkeypatch.chdir(folder)
+        exec(code, {"zarr": zarr, "tifffile": tifffile, "ids": IDS})
+        assert packed(folder) == expected
+
+
+def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "packing.md").read_text("utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "manifest").mkdir()
+    (tmp_path / "manifest" / "manifest.csv").write_text(format_manifest(MANIFEST.targets))
+    (tmp_path / "manifest" / "labels.toml").write_text(format_labels(MANIFEST.labels.values()))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"ids": IDS})
+    assert np.array_equal(open_submission(Path("submission.zip"), MANIFEST).read(MITO), IDS)
