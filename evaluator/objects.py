@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from evaluator.errors import Unreadable
 from evaluator.geometry import Shape
-from evaluator.overlap import Overlap, count_pairs
+from evaluator.overlap import Overlap, Triples, count_pairs, gather
 from evaluator.runs import Runs, find_runs, number_values
 from evaluator.slabs import Slab
 
@@ -28,7 +28,6 @@ class Piece:
 
     first: its first plane.  planes: how many.  runs: with the numbers objects have in this slab.
     truth_ids, pred_ids: the value of the object with the number 1, 2, …
-    overlap: of these numbers, without what is background in both.
     """
 
     first: int
@@ -36,7 +35,6 @@ class Piece:
     runs: Runs
     truth_ids: np.ndarray
     pred_ids: np.ndarray
-    overlap: Overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +94,18 @@ def find_objects(
         if len(p_at) and (components or len(values) == 1):
             p, p_at = number_values(_components(pred)[start])
         runs = Runs(start.astype(np.uint32), _small(length), t, p)
-        overlap = count_pairs(t, p, length)
-        pieces.append(
-            Piece(first, len(truth), runs, truth_values[t_at], pred_values[p_at], overlap)
-        )
+        pieces.append(Piece(first, len(truth), runs, truth_values[t_at], pred_values[p_at]))
     split = components or len(values) <= 1
     truth_numbers = _by_value([piece.truth_ids for piece in pieces])
-    by_id = _by_value([piece.pred_ids for piece in pieces])
-    pred_numbers = _by_contact(pieces, shape, order=order) if split else by_id
-    overlap = Overlap.total(_renumbered(pieces, truth_numbers, pred_numbers))
-    return Objects(shape, pieces, truth_numbers, pred_numbers, overlap, split, by_id.count)
+    pred_ids = [piece.pred_ids for piece in pieces]
+    pred_numbers = _by_contact(pieces, shape, order=order) if split else _by_value(pred_ids)
+    overlap = gather(
+        _counted(pieces, truth_numbers, pred_numbers),
+        truths=truth_numbers.count,
+        preds=pred_numbers.count,
+    )
+    ids = _distinct(pred_ids) if split else pred_numbers.count
+    return Objects(shape, pieces, truth_numbers, pred_numbers, overlap, split, ids)
 
 
 def _components(pred: np.ndarray) -> np.ndarray:
@@ -127,17 +127,53 @@ def _small(values: np.ndarray) -> np.ndarray:
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
-def _renumbered(pieces: list[Piece], truth: Numbering, pred: Numbering) -> Iterator[Overlap]:
+def _counted(pieces: list[Piece], truth: Numbering, pred: Numbering) -> Iterator[Triples]:
     for piece, t, p in zip(pieces, truth.tables, pred.tables, strict=True):
-        part = piece.overlap
-        yield Overlap(t[part.truth], p[part.pred], part.voxels)
+        runs = piece.runs
+        truths, preds, voxels = count_pairs(runs.truth, runs.pred, runs.length)
+        yield t[truths], p[preds], voxels
+
+
+def _distinct(parts: list[np.ndarray]) -> int:
+    """How many different values there are; each NaN is one."""
+    values = np.sort(np.concatenate(parts))
+    return len(values) - int(np.count_nonzero(values[1:] == values[:-1]))
 
 
 def _by_value(parts: list[np.ndarray]) -> Numbering:
-    """Objects with equal values are one."""
+    """Objects with equal values are one, numbered by their first slab and number there.
+
+    There may be as many as voxels, so tables are small: a value's place among all is looked up.
+    """
     values = np.concatenate(parts)
-    numbers, place = number_values(values)
-    return Numbering(_tables(parts, numbers), values[place])
+    values.sort()
+    new = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    total, values = len(values), values[new]
+    first = np.zeros(len(values), np.min_scalar_type(total))
+    stop = total
+    for part in reversed(parts):
+        first[_places(values, part)[::-1]] = np.arange(stop, stop - len(part), -1)
+        stop -= len(part)
+    taken = np.zeros(total + 1, bool)
+    taken[first] = True
+    numbers = np.cumsum(taken, dtype=first.dtype)[first]
+    ids = np.empty_like(values)
+    ids[numbers - 1] = values
+    tables = [_table(numbers[_places(values, part)]) for part in parts]
+    return Numbering(tables, ids)
+
+
+def _places(values: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Where ascending values hold those of a part; looked up in order, which is faster."""
+    order = np.argsort(part, kind="stable")
+    places = np.empty(len(part), np.intp)
+    places[order] = np.searchsorted(values, part[order])
+    return places
+
+
+def _table(numbers: np.ndarray) -> np.ndarray:
+    return np.concatenate((np.zeros(1, numbers.dtype), numbers))
 
 
 def _by_contact(pieces: list[Piece], shape: Shape, *, order: str) -> Numbering:
@@ -177,7 +213,7 @@ def _by_column(
 def _tables(parts: list[np.ndarray], numbers: np.ndarray) -> list[np.ndarray]:
     """The numbers of all slabs' objects one after the other, as one table per slab."""
     cuts = np.cumsum([len(part) for part in parts])[:-1]
-    return [np.concatenate(([0], part)).astype(numbers.dtype) for part in np.split(numbers, cuts)]
+    return [_table(part) for part in np.split(numbers, cuts)]
 
 
 def _touching(above: Piece, below: Piece, shape: Shape) -> tuple[np.ndarray, np.ndarray]:

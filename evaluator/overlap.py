@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import cc3d
 import fastremap
@@ -15,53 +14,55 @@ from evaluator.runs import find_runs
 
 SLAB_VOXELS = 1 << 22  # looked at together; bounds the working memory, changes no result
 DENSE = 1 << 16  # entries of a table that is counted without sorting
+Triples = tuple[np.ndarray, np.ndarray, np.ndarray]  # truth, pred, voxels they share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Overlap:
     """The contingency table of two label arrays whose objects are numbered 1 … n, 0 background.
 
-    truth, pred: int64 (k,), the pairs that share a voxel, ascending; 0 pairs with background.
-    voxels: int64 (k,), how many they share.  Voxels that are background in both are left out.
+    truth, pred: int64 (k,), the pairs of a truth object and what shares a voxel with it, ascending;
+    0 in `pred` is the background.  voxels: int64 (k,), how many they share.
+    truth_sizes, pred_sizes: voxels of each object, (n + 1,) and (m + 1,); 0 at 0.
     """
 
     truth: np.ndarray
     pred: np.ndarray
     voxels: np.ndarray
-
-    @classmethod
-    def total(cls, parts: Iterable[Overlap]) -> Overlap:
-        """One table of several parts of the arrays, at least one."""
-        truth, pred, voxels = (
-            np.concatenate(columns)
-            for columns in zip(*((p.truth, p.pred, p.voxels) for p in parts), strict=True)
-        )
-        return count_pairs(truth, pred, voxels)
-
-    @cached_property
-    def truth_sizes(self) -> np.ndarray:
-        """Voxels of each truth object, int64 (n + 1,); at 0 those of predicted objects alone."""
-        return _sums(self.truth, self.voxels)
-
-    @cached_property
-    def pred_sizes(self) -> np.ndarray:
-        """Voxels of each predicted object, int64 (m + 1,); at 0 those of truth objects alone."""
-        return _sums(self.pred, self.voxels)
+    truth_sizes: np.ndarray
+    pred_sizes: np.ndarray
 
     def foreground(self) -> tuple[int, int, int]:
         """Voxels that are an object's in both, in pred alone, in truth alone."""
-        t, p = self.truth > 0, self.pred > 0
-        both, pred_alone, truth_alone = t & p, ~t & p, t & ~p
-        both_n, pred_n, truth_n = (
-            self.voxels[rows].sum() for rows in (both, pred_alone, truth_alone)
+        both = int(self.voxels[self.pred > 0].sum())
+        truth, pred = (
+            int(sizes.sum(dtype=np.int64)) for sizes in (self.truth_sizes, self.pred_sizes)
         )
-        return int(both_n), int(pred_n), int(truth_n)
+        return both, pred - both, truth - both
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Truth object, predicted object and IoU of all pairs that share a voxel, in this order."""
-        both = (self.truth > 0) & (self.pred > 0)
+        both = self.pred > 0
         truth, pred, shared = self.truth[both], self.pred[both], self.voxels[both]
         return truth, pred, shared / (self.truth_sizes[truth] + self.pred_sizes[pred] - shared)
+
+
+def gather(parts: Iterable[Triples], *, truths: int, preds: int) -> Overlap:
+    """The table of objects that were counted in parts.
+
+    parts: numbers of truth and predicted objects, and how many voxels they share; a pair may occur
+    again in another part, 0 is background.  truths, preds: how many objects there are.
+    """
+    truth_sizes, pred_sizes = np.zeros(truths + 1, np.int64), np.zeros(preds + 1, np.int64)
+    kept = [(np.zeros(0, np.int64),) * 3]
+    for truth, pred, voxels in parts:
+        np.add.at(truth_sizes, truth, voxels)
+        np.add.at(pred_sizes, pred, voxels)
+        rows = np.flatnonzero(truth)  # of false objects the size is enough, and they may be many
+        kept.append((truth[rows], pred[rows], voxels[rows]))
+    truth_sizes[0] = pred_sizes[0] = 0
+    columns = (np.concatenate(column) for column in zip(*kept, strict=True))
+    return Overlap(*count_pairs(*columns), truth_sizes, pred_sizes)
 
 
 def number_objects(labels: np.ndarray) -> np.ndarray:
@@ -92,21 +93,25 @@ def count_overlaps(truth: np.ndarray, pred: np.ndarray) -> Overlap:
     Voxels along X come in runs, so runs are counted, not voxels; one slab is in work at a time.
     """
     planes = max(1, SLAB_VOXELS // max(1, math.prod(truth.shape[1:])))
-    return Overlap.total(
-        _count_slab(*(np.ascontiguousarray(array[z : z + planes]) for array in (truth, pred)))
-        for z in range(0, truth.shape[0], planes)
+    return gather(
+        (
+            _count_slab(*(np.ascontiguousarray(array[z : z + planes]) for array in (truth, pred)))
+            for z in range(0, truth.shape[0], planes)
+        ),
+        truths=int(truth.max(initial=0)),
+        preds=int(pred.max(initial=0)),
     )
 
 
-def _count_slab(truth: np.ndarray, pred: np.ndarray) -> Overlap:
+def _count_slab(truth: np.ndarray, pred: np.ndarray) -> Triples:
     start, length = find_runs(truth, pred)
     return count_pairs(truth.reshape(-1)[start], pred.reshape(-1)[start], length)
 
 
-def count_pairs(truth: np.ndarray, pred: np.ndarray, voxels: np.ndarray) -> Overlap:
-    """The table of pairs that may occur several times: their voxels are added.
+def count_pairs(truth: np.ndarray, pred: np.ndarray, voxels: np.ndarray) -> Triples:
+    """Pairs of numbers that may occur several times, once each, ascending, with summed voxels.
 
-    truth, pred, voxels: (k,), unsigned or not negative.
+    truth, pred, voxels: (k,), unsigned or not negative.  Returns int64.
     """
     width = int(pred.max(initial=0)) + 1
     entries = (int(truth.max(initial=0)) + 1) * width
@@ -119,7 +124,7 @@ def count_pairs(truth: np.ndarray, pred: np.ndarray, voxels: np.ndarray) -> Over
         counts = counts[keys]
     else:
         keys, counts = _add_equal(key, voxels)
-    return Overlap(keys // width, keys % width, counts)
+    return keys // width, keys % width, counts
 
 
 def _add_equal(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,9 +133,3 @@ def _add_equal(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.nda
     keys, counts = keys[order], counts[order].astype(np.int64, copy=False)
     starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
     return keys[starts], np.add.reduceat(counts, starts)
-
-
-def _sums(index: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    sums = np.zeros(int(index.max(initial=0)) + 1, np.int64)
-    np.add.at(sums, index, voxels)
-    return sums

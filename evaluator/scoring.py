@@ -236,7 +236,8 @@ def _pairing(objects: Objects, pairs: Pairs, protocol: Protocol, quirks: set[str
     whose id is its number.
     """
     ids = objects.truth.ids
-    owner = np.zeros(objects.pred.count + 1, np.intp)  # of predicted objects: a truth object
+    # Of predicted objects, of which there may be millions, a truth object.
+    owner = np.zeros(objects.pred.count + 1, np.min_scalar_type(objects.truth.count))
     owner[pairs.pred] = pairs.truth
     if protocol.collides:
         known = np.flatnonzero((ids >= 1) & (ids <= objects.pred.count))
@@ -247,5 +248,5 @@ def _pairing(objects: Objects, pairs: Pairs, protocol: Protocol, quirks: set[str
             quirks.add("collides")
     measured = np.zeros(objects.truth.count + 1, np.intp)
     measured[owner[owner > 0]] = 1
-    numbers = np.cumsum(measured) * measured
+    numbers = (np.cumsum(measured) * measured).astype(owner.dtype)
     return Pairing(objects, numbers, numbers[owner], int(measured.sum()))
