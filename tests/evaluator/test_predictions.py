@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from click.testing import Result
+from typer.testing import CliRunner
 
 from evaluator import (
     Kind,
@@ -21,6 +23,7 @@ from evaluator import (
     open_submission,
     pack_folder,
 )
+from evaluator.cli import app
 from evaluator.predictions import find_predictions
 from tests.evaluator.shapes import target
 
@@ -341,3 +344,42 @@ def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(code, {"ids": IDS})
     assert np.array_equal(open_submission(Path("submission.zip"), MANIFEST).read(MITO), IDS)
+
+
+# ------------------------------------------------------------------------------ command
+
+
+def run(folder: Path, *options: str) -> Result:
+    place = folder.parent / "manifest"
+    place.mkdir(exist_ok=True)
+    (place / "manifest.csv").write_text(format_manifest(MANIFEST.targets))
+    (place / "labels.toml").write_text(format_labels(MANIFEST.labels.values()))
+    out = str(folder.parent / "s.zip")
+    arguments = ["pack", str(folder), "--manifest", str(place), "--out", out, *options]
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command_packs_and_says_so(folder, expected):
+    result = run(folder)
+    assert result.exit_code == 0
+    assert "Packed 2 of 2 targets" in result.output
+    assert (folder.parent / "s.zip").read_bytes() == expected
+
+
+def test_the_command_ends_with_1_if_a_target_is_missing(folder):
+    shutil.rmtree(folder / "crop557" / "er")
+    result = run(folder)
+    assert result.exit_code == 1
+    assert "crop557/er is missing" in result.output
+    assert "Packed 1 of 2 targets" in result.output
+    assert (folder.parent / "s.zip").exists()
+
+
+def test_the_command_resamples_on_demand(folder, expected):
+    fine = VoxelGrid((40, 60, 80), (4.0, 2.0, 2.0), (98.0, 199.0, 299.0))
+    doubled = IDS.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    create_volume(folder / MITO.path, fine, "u2")[:] = doubled
+    assert isinstance(run(folder).exception, SubmissionError)
+    assert not (folder.parent / "s.zip").exists()
+    assert run(folder, "--resample").exit_code == 0
+    assert (folder.parent / "s.zip").read_bytes() == expected
