@@ -56,7 +56,7 @@ class Journal:
             part.replace(self.path)
             self._file: IO[str] = self.path.open("a", encoding="ascii")
         except OSError as error:
-            raise EvaluatorError(f"{result} cannot be written: {error.strerror}.") from error
+            raise _unwritable(result, error.strerror) from error
 
     @staticmethod
     def path_beside(result: Path) -> Path:
@@ -74,15 +74,34 @@ class Journal:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all.  Raises EvaluatorError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write a file so that it is there whole or not at all.  Raises EvaluatorError.
+
+    What is no plain file, such as /dev/stdout, is written to and stays what it is.
+    """
+    place = path.resolve()
+    part = place.with_name(f".{place.name}.{os.getpid()}.part") if is_plain(path) else place
     try:
         part.write_text(text, "utf-8")
-        part.replace(path)
+        if part != place:
+            part.replace(place)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise EvaluatorError(f"{path} cannot be written: {error.strerror}.") from error
+        if part != place:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        raise _unwritable(path, error.strerror) from error
+
+
+def is_plain(path: Path) -> bool:
+    """True for a plain file, and where one may come to be.  Raises EvaluatorError for a folder."""
+    if path.is_dir():
+        raise _unwritable(path, "it is a folder")
+    return path.is_file() or not path.exists()
+
+
+def _unwritable(path: Path, reason: str | None) -> EvaluatorError:
+    return EvaluatorError(
+        f"{path} cannot be written: {reason}. Name a file in a folder that you can write to."
+    )
 
 
 def _take_over(path: Path, making: Making) -> tuple[tuple[TargetScore, ...], bool]:

@@ -15,7 +15,7 @@ from rich.progress import TimeRemainingColumn as TimeRemaining
 
 from evaluator.archive import archive_digest
 from evaluator.errors import EvaluatorError
-from evaluator.journal import Journal, Making
+from evaluator.journal import Journal, Making, is_plain
 from evaluator.manifest import Manifest
 from evaluator.protocol import Protocol
 from evaluator.runner import Scorer, score_submission
@@ -62,11 +62,11 @@ class Run:
 
     def finished(self) -> None:
         """The result is written: what was kept of it is removed."""
-        if self.kept:
+        if self.kept and is_plain(self.kept):
             Journal.path_beside(self.kept).unlink(missing_ok=True)
 
     def _journal(self, opened: Path) -> Journal | None:
-        if self.kept is None:
+        if self.kept is None or not is_plain(self.kept):
             return None
         making = Making(
             protocol=self.protocol.name,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evaluator.manifest import Kind
 from evaluator.protocol import PROTOCOLS, Protocol, differences, rules
 from evaluator.saved import PARTS, Saved
 from evaluator.scores import Status
@@ -140,6 +141,9 @@ def summary(result: Saved, *, targets: bool = False) -> Iterable[str]:
     for row in result.rows:
         if row.status == Status.SKIPPED:
             yield f"{row.path} is skipped: it is left out of the pool under this protocol."
+    for kind in Kind:
+        if result.values[kind] == 0 and kind not in {row["kind"] for row in result.labels.values()}:
+            yield f"There is no {kind} label, which counts 0 here (rule absent_kind_is_zero)."
     if touched := [row for row in result.rows if row.quirks]:
         yield from _quirks(result, [row.quirks for row in touched], targets=targets)
     values = result.values

@@ -13,6 +13,11 @@ import evaluator
 from evaluator import cli, get_protocol, load_manifest, score_submission
 from tests.synthetic import write_challenge, write_submission
 
+UNWRITABLE = (
+    "{} cannot be written: No such file or directory. "
+    "Name a file in a folder that you can write to.\n"
+)
+
 
 @pytest.fixture(scope="module")
 def challenge(tmp_path_factory) -> Path:
@@ -166,7 +171,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_two(run, challenge, a
 def test_a_result_that_cannot_be_written_is_said_so(run, challenge):
     code, out, err = run(*score_arguments(challenge, "--json", "nowhere/r.json"))
     assert (code, out) == (2, "")
-    assert err == "nowhere/r.json cannot be written: No such file or directory.\n"
+    assert err == UNWRITABLE.format("nowhere/r.json")
 
 
 def test_a_json_file_that_is_no_result_is_refused(run, tmp_path):
@@ -335,6 +340,7 @@ def test_a_wrong_name_is_a_sentence_with_the_nearest_known_one(run, challenge, a
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (("show", "."), ". cannot be read: Is a directory"),
         (("compare", "a.json", "b.json"), "a.json cannot be read: No such file"),
         (("protocols", "cellmap"), "no protocol 'cellmap'; choose from"),
         (("protocols", "crista-1", "--against", "x"), "no protocol 'x'; choose from"),
@@ -351,8 +357,15 @@ def test_what_is_not_there_is_named(run, arguments, sentence):
     assert err.count("\n") == 1
 
 
+def test_a_folder_in_place_of_the_result_is_refused_before_anything_is_scored(run, challenge):
+    code, out, err = run(*score_arguments(challenge, "--json", ".", "--verbose"))
+    assert (code, out) == (2, "")
+    assert err.startswith(". cannot be written: it is a folder. ")
+    assert err.count("\n") == 1
+
+
 def test_a_result_is_shown_though_the_page_cannot_be_written(run, tmp_path, expected):
     (tmp_path / "r.json").write_text(expected)
     code, out, err = run("show", "r.json", "--html", "nowhere/r.html")
-    assert (code, err) == (2, "nowhere/r.html cannot be written: No such file or directory.\n")
+    assert (code, err) == (2, UNWRITABLE.format("nowhere/r.html"))
     assert "sha256" in out

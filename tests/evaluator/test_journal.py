@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from evaluator import Counts, EvaluatorError, Status, Sums, TargetScore
@@ -93,6 +95,26 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     write_whole(tmp_path / "a", "two")
     assert (tmp_path / "a").read_text() == "two"
     (tmp_path / "folder").mkdir()
-    with pytest.raises(EvaluatorError, match="folder cannot be written: Is a directory"):
+    with pytest.raises(EvaluatorError, match="folder cannot be written: it is a folder"):
         write_whole(tmp_path / "folder", "three")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "folder"]
+
+
+def test_a_place_without_a_name_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("."), Path("/"), Path("..")):
+        with pytest.raises(EvaluatorError, match="cannot be written: it is a folder"):
+            write_whole(path, "x")
+
+
+def test_a_device_stays_a_device(tmp_path):
+    write_whole(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_stays_a_link_to_the_new_text(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from evaluator import Status, Sums, get_protocol
 from evaluator.protocol import rules
+from evaluator.saved import saved
 from evaluator.tables import (
     Sheet,
     difference_sheet,
@@ -18,7 +19,7 @@ from evaluator.tables import (
     summary,
     target_sheet,
 )
-from tests.evaluator.made_results import result, voxels
+from tests.evaluator.made_results import result, values, voxels
 
 OFFICIAL = "cellmap-2026.1"
 
@@ -141,6 +142,15 @@ def test_rules_with_an_effect_are_told_once_with_their_reason():
     assert "Rules of cellmap-2026.1 that had an effect on 2 of 4 targets:" in lines
     assert f"  collides (2): {rules()['collides']}" in lines
     assert any(line.startswith("  unknown_rule (1)") for line in lines)
+
+
+def test_a_kind_without_labels_that_counts_zero_is_said():
+    made = values(protocol=OFFICIAL) | {"semantic": 0.0}
+    del made["labels"]["er"]
+    made["targets"] = [target for target in made["targets"] if target["label"] == "mito"]
+    lines = list(summary(saved("r.json", made)))
+    assert any(line.startswith("There is no semantic label, which counts 0") for line in lines)
+    assert not any("There is no" in line for line in summary(result(protocol=OFFICIAL)))
 
 
 def test_what_the_protocol_beside_says_is_a_line():
