@@ -148,7 +148,7 @@ def _opened(path: Path, manifest: Manifest) -> Submission:
     """Finds the crops; looks at no array.  Raises ArchiveError."""
     archive = open_archive(
         path,
-        most_entries=10_000 + manifest.voxels // 512,
+        most_entries=10_000 + 8 * len(manifest.targets) + manifest.voxels // 512,
         most_bytes=(256 << 20) + 64 * manifest.voxels,
     )
     root = _root(archive, manifest)

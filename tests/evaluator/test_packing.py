@@ -323,6 +323,7 @@ def test_more_entries_than_a_plain_zip_directory_can_count(tmp_path):
             writer.write(goal, np.ones((1, 1, 2), bool))
     with zipfile.ZipFile(tmp_path / "s.zip") as archive:
         assert len(archive.namelist()) == 4 * 17_000 + 1
+    assert check_submission(tmp_path / "s.zip", manifest).problems == ()
     assert (tmp_path / "s.zip").read_bytes()[-42:-38] == b"PK\x06\x07"
 
 
