@@ -210,7 +210,11 @@ def _consensus(
     ] = 0,
 ) -> None:
     """Bring several experts' masks together, and say how far each of them agrees."""
-    rows = consensus(parent, out, method=method, undecided=undecided)
+    try:
+        rows = consensus(parent, out, method=method, undecided=undecided)
+    except OSError as error:  # a full disk, a file in the way, no permission
+        place = error.filename or out
+        raise EvaluatorError(f"{place} cannot be read or written: {error.strerror}.") from error
     Console(width=110, highlight=False).print(as_table(rows))
     experts = {row.expert for row in rows}
     for file in sorted({row.file for row in rows}):

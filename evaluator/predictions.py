@@ -48,6 +48,14 @@ def pack_folder(folder: Path, manifest: Manifest, out: Path, *, resample: bool =
     without it they are refused.
     Raises SubmissionError or Unreadable, naming file and target; nothing is written then.
     """
+    try:
+        return _pack(folder, manifest, out, resample=resample)
+    except OSError as error:  # a full disk, a folder in the way, no permission
+        place = error.filename or out
+        raise SubmissionError(f"{place} cannot be read or written: {error.strerror}.") from error
+
+
+def _pack(folder: Path, manifest: Manifest, out: Path, *, resample: bool) -> Report:
     found = find_predictions(folder, manifest)
     problems = list(found.notes)
     with SubmissionWriter(out, manifest) as writer:

@@ -242,3 +242,11 @@ def test_the_same_masks_give_the_same_files(parent, tmp_path):
     for path in (tmp_path / "1").rglob("*.*"):
         other = tmp_path / "2" / path.relative_to(tmp_path / "1")
         assert path.read_bytes() == other.read_bytes()
+
+
+def test_a_place_that_cannot_be_written_is_named(parent, tmp_path):
+    (tmp_path / "out").write_text("x")
+    result = CliRunner().invoke(app, ["consensus", str(parent), "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, EvaluatorError)
+    assert "out" in str(result.exception)
+    assert "cannot be read or written" in str(result.exception)

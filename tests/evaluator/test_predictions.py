@@ -318,6 +318,15 @@ def test_metadata_that_is_not_allowed_is_refused(folder):
     assert MITO.label.kind == Kind.INSTANCE
 
 
+@pytest.mark.parametrize("way", ["a folder", "below a file"])
+def test_a_place_that_cannot_be_written_is_named(folder, tmp_path, way):
+    out = tmp_path / "out"
+    out.mkdir() if way == "a folder" else out.write_text("x")
+    with pytest.raises(SubmissionError, match=r"out.* cannot be read or written: "):
+        pack_folder(folder, MANIFEST, out if way == "a folder" else out / "s.zip")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "out"]
+
+
 # ------------------------------------------------------------------------------ documentation
 
 
