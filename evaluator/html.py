@@ -19,6 +19,7 @@ class Html(str):
 
 
 Content = str | Html
+LONG = 24  # characters beyond which a column of text keeps some width
 
 
 def el(name: str, *content: Content, **attributes: str | float) -> Html:
@@ -46,7 +47,13 @@ def table(sheet: Sheet, *, called: str, marks: dict[tuple[int, int], Html] | Non
         any(isinstance(row[column], int | float) for row in sheet.rows)
         for column in range(len(sheet.columns))
     ]
-    kinds = ["n" if number else "t" for number in numbers]
+    lengths = [
+        max((len(str(row[x])) for row in sheet.rows), default=0) for x in range(len(numbers))
+    ]
+    kinds = [
+        "n" if number else "long" if length > LONG else "t"
+        for number, length in zip(numbers, lengths, strict=True)
+    ]
     head = join(
         el("th", SHORT.get(name, name), scope="col", class_=kind)
         for name, kind in zip(sheet.columns, kinds, strict=True)
@@ -124,6 +131,7 @@ thead th { position: sticky; top: 0; white-space: nowrap; background: var(--band
   color: var(--soft); }
 tbody th { font-weight: 600; white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.long { min-width: 14rem; }
 .bar { display: inline-flex; align-items: center; gap: .5rem; }
 .bar b { font-weight: 400; }
 svg { display: block; overflow: visible; }
