@@ -84,6 +84,8 @@ def find_objects(
     pieces: list[Piece] = []
     values: set[int | float] = set()
     for first, truth, pred in slabs:
+        if components and pred.dtype == np.float16:
+            pred = pred.view(np.uint16)  # as cc3d has it: equal are those of equal bits
         start, length = find_runs(truth, pred)
         truth_values, pred_values = truth.reshape(-1)[start], pred.reshape(-1)[start]
         t, t_at = number_values(truth_values)
@@ -92,7 +94,7 @@ def find_objects(
         if not components:
             _check_whole(pred_values[p_at])
         if len(p_at) and (components or len(values) == 1):
-            p, p_at = number_values(_components(pred)[start])
+            p, p_at = number_values(_components(pred if components else pred != 0)[start])
         runs = Runs(start.astype(np.uint32), _small(length), t, p)
         pieces.append(Piece(first, len(truth), runs, truth_values[t_at], pred_values[p_at]))
     split = components or len(values) <= 1
@@ -108,8 +110,11 @@ def find_objects(
     return Objects(shape, pieces, truth_numbers, pred_numbers, overlap, split, ids)
 
 
-def _components(pred: np.ndarray) -> np.ndarray:
-    return np.asarray(cc3d.connected_components(pred, connectivity=26)).reshape(-1)
+def _components(values: np.ndarray) -> np.ndarray:
+    """A number for each component of equal values, connected by faces, edges or corners; flat."""
+    if values.dtype == np.uint64:
+        values = values.view(np.int64)  # cc3d does not know numbers from 2 ** 63 on
+    return np.asarray(cc3d.connected_components(values, connectivity=26)).reshape(-1)
 
 
 def _check_whole(values: np.ndarray) -> None:
