@@ -18,6 +18,11 @@ up: ## start site, queue and workers
 test: ## every test
 	python3 manage.py test
 
+FUZZ_SECONDS ?= 300
+.PHONY: fuzz
+fuzz: ## broken submissions by the thousand, for FUZZ_SECONDS (300)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTHON) -m pytest -q -s tests/evaluator/fuzz
+
 .PHONY: check
 check: ## format, lint, types, contracts, migrations
 	$(PYTHON) -m ruff format --check .
