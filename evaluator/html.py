@@ -25,11 +25,16 @@ LONG = 24  # characters beyond which a column of text keeps some width
 def el(name: str, *content: Content, **attributes: str | float) -> Html:
     """An element.  Attributes: `class_` for class, underscores for hyphens."""
     told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escaped(str(value))}"'
         for key, value in attributes.items()
     )
-    inner = "".join(part if isinstance(part, Html) else escape(part) for part in content)
+    inner = "".join(part if isinstance(part, Html) else _escaped(part) for part in content)
     return Html(f"<{name}{told}>{inner}</{name}>" if inner else f"<{name}{told}></{name}>")
+
+
+def _escaped(text: str) -> str:
+    """Text of anybody as text of a page, without what no page may hold."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
 
 
 def join(parts: Iterable[Html]) -> Html:

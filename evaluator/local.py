@@ -140,7 +140,7 @@ class Bar:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _title(self) -> str:
-        return f"{self._left} targets left"
+        return f"{self._left} target{'s' * (self._left != 1)} left"
 
 
 @contextmanager

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -19,6 +20,7 @@ from evaluator.errors import EvaluatorError
 from evaluator.manifest import NAME, Kind, Label
 from evaluator.scores import SCHEMA, Result, Status, Sums, label_score
 
+TEXT = re.compile("[ -~]{0,200}")
 PARTS = ("overall", "instance", "semantic")
 
 
@@ -99,6 +101,7 @@ def saved(name: str, values: Any) -> Saved:
 
     Raises EvaluatorError if they are not those of a result.
     """
+    name = "".join(c if c.isprintable() else "?" for c in name)
     needed = {item.name for item in fields(Result)} - {"beside"}
     if not isinstance(values, dict) or values.get("schema") != SCHEMA or needed - set(values):
         raise EvaluatorError(
@@ -118,13 +121,19 @@ def saved(name: str, values: Any) -> Saved:
 def _look_through(result: Saved) -> None:
     """Raises one of a few errors if something is not where every result has it."""
     for key in ("protocol", "evaluator", "manifest", "truth", "submission"):
-        if not isinstance(result.values[key], str):
-            raise TypeError(f"{key} is no text")
+        _text(result.values[key])
+    for row in result.rows:
+        for quirk in row.quirks:
+            _text(quirk)
+    if result.beside:
+        _text(result.beside["protocol"])
     for values in filter(None, (result.values, result.beside)):
         for part in PARTS:
             _number(values[part])
         for row in values["labels"].values():
             Kind(row["kind"])
+            if row["score"] is None:
+                raise TypeError("a label without a score")
             for name, value in row.items():
                 if name != "kind":
                     _number(value)
@@ -132,6 +141,11 @@ def _look_through(result: Saved) -> None:
     for name in (*names, *result.labels):
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name")
+
+
+def _text(value: Any) -> None:
+    if not isinstance(value, str) or not TEXT.fullmatch(value):
+        raise TypeError(f"{ascii(value)[:40]} is no plain text")
 
 
 def _number(value: Any) -> None:
@@ -149,7 +163,7 @@ def _row(target: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]]) -> 
         status=Status(target["status"]),
         voxels=int(target["voxels"]),
         score=_score(label, target),
-        quirks=tuple(map(str, target.get("quirks", ()))),
+        quirks=tuple(target.get("quirks", ())),
         beside_status=Status(beside["status"]) if beside else None,
         beside=_score(label, beside) if beside else None,
     )

@@ -16,6 +16,7 @@ from evaluator import (
     open_volume,
 )
 from evaluator.explain import (
+    collision_sheet,
     explain,
     group_sheet,
     object_sheet,
@@ -128,6 +129,34 @@ def test_the_official_protocol_takes_two_places_of_an_id_as_two_objects(explaine
     assert [pair.iou for pair in told.objects.pairs] == [1.0, 1.0]
     assert [pair.pred.id for pair in told.objects.pairs] == [9, 9]
     assert len(explained(truth, pred).objects.pairs) == 1
+
+
+def test_a_collision_of_numbers_gives_a_missed_object_a_distance(explained):
+    truth = boxes(((0, 0, 0), (2, 2, 2)), ((8, 8, 8), (10, 10, 10)))
+    pred = boxes(((4, 4, 4), (5, 5, 5)), ((8, 8, 8), (10, 10, 10)))
+    told = explained(truth, pred, protocol="cellmap-2026.1")
+    ((missed, distance),) = told.objects.collided
+    assert missed.id == 1
+    assert distance == 5.0, "the cap; without it the square root of 48 would be more"
+    assert collision_sheet(told.objects.collided).rows == ((1, 8, 5.0, "1 1 1"),)
+    assert explained(truth, pred).objects.collided == ()
+
+
+def test_a_flooded_target_is_left_out_and_nobody_is_matched(explained):
+    truth = boxes(((0, 0, 0), (1, 1, 1)))
+    pred = np.zeros(SHAPE, np.uint16)
+    pred[::2, ::2, ::2] = np.arange(1, 126).reshape(5, 5, 5)
+    told = explained(truth, pred, protocol="cellmap-2026.1")
+    assert told.score.status == Status.SKIPPED
+    assert told.objects.pairs == ()
+    assert len(told.objects.false) == 125
+    assert len(explained(truth, pred).objects.pairs) == 1
+
+
+def test_numbers_that_are_no_ids_stay_what_they_are(explained):
+    truth = boxes(((0, 0, 0), (2, 2, 2)))
+    told = explained(truth, truth.astype(np.float32) * 0.5, protocol="cellmap-2026.1")
+    assert [pair.pred.id for pair in told.objects.pairs] == [0.5]
 
 
 def test_a_missing_target_misses_everything(explained):

@@ -1,8 +1,11 @@
 """Scoring that is stopped, killed, and taken up again: real processes in an empty folder."""
 
 import contextlib
+import io
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,19 +14,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
 import evaluator
 from evaluator import (
     Crop,
+    Manifest,
+    Status,
+    Sums,
     Target,
+    TargetScore,
     VoxelGrid,
+    canonical_json,
     create_volume,
     format_manifest,
     get_protocol,
     load_manifest,
     score_submission,
 )
-from evaluator.local import processors, timings
+from evaluator.local import Bar, processors, timings
+from evaluator.runner import Scorer
 from tests.synthetic import LABELS, write_challenge
 
 JOURNAL = ".r.json.partial.jsonl"
@@ -168,3 +179,69 @@ def test_the_slowest_target_is_named():
 
 def test_there_is_a_processor():
     assert processors() >= 1
+
+
+def test_a_run_of_which_every_target_is_kept_scores_nothing_again(challenge, expected, tmp_path):
+    killed = start(challenge, tmp_path)
+    killed.kill()
+    killed.communicate()
+    truth, manifest = challenge / "truth.zarr", load_manifest(challenge)
+    rules = get_protocol("crista-1")
+    scorer = Scorer.open(truth, manifest, truth, rules)
+    with (tmp_path / JOURNAL).open("a") as journal:
+        for target in manifest.targets:
+            journal.write(canonical_json(scorer.score(target).to_json()))
+    again = finish(challenge, tmp_path)
+    assert "Took over 7 of 7 targets" in again.stderr
+    assert "Every target was taken over" in again.stderr
+    assert (tmp_path / "r.json").read_text() == expected
+
+
+def test_what_is_done_is_not_scored_again(challenge, expected):
+    truth, manifest = challenge / "truth.zarr", load_manifest(challenge)
+    rules, told = get_protocol("crista-1"), []
+    scorer = Scorer.open(truth, manifest, truth, rules)
+    done = [scorer.score(target) for target in manifest.targets[:5]]
+    result = score_submission(
+        truth, truth=truth, manifest=manifest, protocol=rules, done=done,
+        progress=lambda score, seconds: told.append(score.path),
+    )  # fmt: skip
+    assert sorted(told) == [target.path for target in manifest.targets[5:]]
+    assert result.to_json() == expected
+
+
+def bar_over(voxels: list[int], *, done: int) -> tuple[Bar, Progress, list[TargetScore]]:
+    """A bar over targets of so many voxels, the first ones of which are done."""
+    targets = tuple(
+        Target(Crop(str(number), "d"), LABELS[1], VoxelGrid((1, 1, n), (1.0,) * 3, (0.0,) * 3))
+        for number, n in enumerate(voxels)
+    )
+    scores = [TargetScore(t.crop.folder, "mito", Status.SCORED, t.grid.voxels, Sums(), "")
+              for t in targets]  # fmt: skip
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    progress = Progress(console=console, disable=True)
+    return Bar(progress, Manifest(targets), tuple(scores[:done])), progress, scores
+
+
+def test_the_bar_fills_by_voxels_and_what_was_taken_over_is_filled():
+    bar, progress, scores = bar_over([10, 10, 80], done=1)
+    (task,) = progress.tasks
+    assert (task.percentage, task.description) == (10.0, "2 targets left")
+    bar.advance(scores[1])
+    assert (task.percentage, task.description) == (20.0, "1 target left")
+    bar.advance(scores[2])
+    assert task.finished
+
+
+def test_a_terminal_sees_the_bar_and_nothing_of_it_remains(challenge, tmp_path):
+    """`script` gives the command a terminal of its own."""
+    if not (script := shutil.which("script")):
+        pytest.skip("no `script` on this machine")
+    line = shlex.join([*command(challenge), "--verbose"])
+    done = subprocess.run(
+        [script, "-qec", line, "/dev/null"], cwd=tmp_path, env=environment() | {"TERM": "xterm"},
+        capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "targets left" in done.stdout
+    assert "ETA" in done.stdout
+    assert "crop1/mito: scored, " in done.stdout

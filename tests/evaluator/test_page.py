@@ -34,6 +34,10 @@ def test_text_and_attributes_are_escaped():
     )  # fmt: skip
 
 
+def test_what_no_page_may_hold_is_replaced():
+    assert el("p", "a\x00b\ud800c\nd") == "<p>a\ufffdb\ufffdc\nd</p>"
+
+
 def test_markup_goes_in_as_it_is():
     assert el("p", el("b", "x"), "<") == "<p><b>x</b>&lt;</p>"
     assert join([Html("<i></i>"), Html("<b></b>")]) == "<i></i><b></b>"
@@ -64,6 +68,12 @@ def test_a_mark_stands_in_place_of_a_cell():
     made = table(Sheet(("a", "b"), (("x", 1),)), called="T", marks={(0, 1): el("i", "one")})
     assert "<i>one</i>" in made
     assert ">1<" not in made
+
+
+def test_columns_of_long_text_keep_some_width():
+    made = table(Sheet(("a", "b", "c"), (("x", "word " * 9, "y"),)), called="T")
+    root = ET.fromstring(made)
+    assert [cell.get("class") for cell in root.iter("td")] == ["long", "t"]
 
 
 def test_facts_are_a_list_of_terms():
