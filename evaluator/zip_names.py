@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 
 LONGEST_NAME = 512  # bytes
 LONGEST_PART = 255
@@ -83,25 +84,27 @@ def _ambiguous(names: Sequence[bytes], text: str) -> str | None:
     if folded != text and len(set(folded.split("\n"))) != len(names):
         twin = _twin(folded.split("\n"))
         return f"The entry {twin!a} is there twice, but for upper and lower case."
-    lines = text.split("\n")
-    if both := _folders(lines).intersection(lines):
-        return f"{min(both)!a} is both a file and a folder."
+    if both := _file_and_folder(text):
+        return f"{both!a} is both a file and a folder."
+    return None
+
+
+def _file_and_folder(text: str) -> str | None:
+    """A name among lines that is a file and lies around another entry.
+
+    Sorted with the least of all letters for the slash, such an entry follows its file at once: no
+    set of all the folders is needed, which may be many times as many as entries.
+    """
+    lines = sorted(text.replace("/", "\0").split("\n"))
+    for name, following in pairwise(lines):
+        if following.startswith(f"{name}\0") and not name.endswith("\0"):
+            return name.replace("\0", "/")
     return None
 
 
 def _twin(names: Sequence[bytes] | Sequence[str]) -> bytes | str:
     seen: set[bytes | str] = set()
     return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-
-
-def _folders(names: Sequence[str]) -> set[str]:
-    """All folders that lie around files and folders (`a/b/` and `a/b/c` both lie in `a/b`)."""
-    found: set[str] = set()
-    new = {name.rpartition("/")[0] for name in names}
-    while new := new - found - {""}:
-        found |= new
-        new = {name.rpartition("/")[0] for name in new}
-    return found
 
 
 def _shown(name: bytes | str) -> str:

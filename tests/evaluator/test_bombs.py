@@ -205,6 +205,18 @@ def test_entries_that_are_too_large_for_what_they_are_are_not_read(tmp_path):
     assert opened(*paths, memory=16 << 20) == [["too_large", "too_large"], ["too_large"]]
 
 
+def test_a_long_file_in_a_folder_is_not_read(tmp_path):
+    array = tmp_path / "f" / "crop1" / "mito"
+    array.mkdir(parents=True)
+    (array / ".zarray").write_text(json.dumps(V2 | {"compressor": {"id": "zlib"}}))
+    with (array / "0.0.0").open("wb") as file:
+        file.truncate(4 << 30)
+    assert opened(tmp_path / "f", memory=16 << 20) == [["too_large"]]
+    with (array / ".zattrs").open("wb") as file:
+        file.truncate(4 << 30)
+    assert opened(tmp_path / "f", memory=16 << 20) == [["too_large", "too_large"]]
+
+
 HUGE = {
     "64 GiB of nothing": {"shape": [4096, 4096, 4096], "chunks": [256, 256, 256]},
     "a chunk of 64 GiB": {"chunks": [4096, 4096, 4096]},
