@@ -150,7 +150,7 @@ def _nanometres(axis: Any, name: str) -> float:
     if not isinstance(axis, dict) or axis.get("name") != name:
         raise bad_metadata(f"its OME-NGFF axes must be z, y, x in this order; got {shown(axis)}.")
     unit = axis.get("unit", "nanometer")
-    if unit not in UNITS:
+    if not isinstance(unit, str) or unit not in UNITS:
         raise bad_metadata(f"the unit of its axis {name} is {shown(unit)}; expected nanometer.")
     return UNITS[unit]
 

@@ -40,7 +40,7 @@ def content_starts(
     if places[0] != 0:
         raise ArchiveError("bad_archive", "There are bytes before the zip's first entry.")
     contents = np.zeros(len(names), np.uint64)
-    central, packed = memoryview(heads.view(np.uint8)), array("Q", table["packed"].tobytes())
+    central, packed = heads.tobytes(), array("Q", table["packed"].tobytes())
     found = array("Q")  # 8 bytes each, not 40
     for row, (start, stop) in zip(order.tolist(), pairwise(places), strict=True):
         name, at = names[row], row * CENTRAL.itemsize

@@ -116,7 +116,16 @@ def guided(tally: Tally) -> None:
             sys.stdout.flush()
             os._exit(0)  # the engine has no other end without a report of a crash
 
-    atheris.Setup([sys.argv[0], "-len_control=0", "-max_len=400", "-verbosity=0"], one)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            "-len_control=0",
+            "-max_len=400",
+            "-verbosity=0",
+            f"-artifact_prefix={tally.path.parent}/",
+        ],
+        one,
+    )
     atheris.Fuzz()
 
 

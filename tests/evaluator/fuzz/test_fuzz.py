@@ -11,7 +11,7 @@ import pytest
 
 from evaluator.report import CODES
 from tests.evaluator.fuzz.mutations import changed_metadata, hostile
-from tests.evaluator.fuzz.seeds import ARRAYS, V2, V3, submission, text, v2, v3
+from tests.evaluator.fuzz.seeds import ARRAYS, V2, V3, ome, submission, text, v2, v3
 from tests.evaluator.fuzz.survival import survive
 from tests.evaluator.made_zips import File, zip_of
 
@@ -36,7 +36,7 @@ def test_what_is_found_in_a_while_is_survived(tmp_path, way):
         [sys.executable, "-m", "tests.evaluator.fuzz", way, str(SECONDS), str(tmp_path / "s.zip")],
         cwd=ROOT, capture_output=True, text=True, timeout=2 * SECONDS + 100, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     print(json.dumps(told))
     assert told["examples"] > 20 * SECONDS
@@ -75,6 +75,13 @@ def test_a_mutation_of_metadata_changes_one_field():
     assert sum(changed[name] != files[name] for name in files) == 1
 
 
+def ome_with(**changes: object) -> dict[str, bytes]:
+    files = ome("0.4")
+    node = json.loads(files[".zattrs"])
+    node["multiscales"][0] |= changes
+    return files | {".zattrs": text(node)}
+
+
 LONG = b'{"a":' * 900 + b"1" + b"}" * 900
 
 
@@ -98,6 +105,11 @@ LONG = b'{"a":' * 900 + b"1" + b"}" * 900
         (v3() | {"zarr.json": text(V3 | {"codecs": [{"name": "bytes", "configuration": 1}]})},
          "bad_metadata"),
         (v3() | {"zarr.json": text(V3 | {"codecs": ["transpose"]})}, "wrong_codec"),
+        (ome_with(axes=[{"name": axis, "unit": []} for axis in "zyx"]), "bad_metadata"),
+        (ome_with(axes=[{"name": [axis]} for axis in "zyx"]), "bad_metadata"),
+        (ome_with(axes=[{}, [], "x"]), "bad_metadata"),
+        (ome_with(datasets=[{"path": ["s0"]}]), "bad_metadata"),
+        (ome_with(datasets=[{"path": "s0", "coordinateTransformations": {}}]), "bad_metadata"),
         (v3() | {"zarr.json": text(V3 | {"chunk_key_encoding": {"name": []}})}, "bad_metadata"),
     ],
 )  # fmt: skip
