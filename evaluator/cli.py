@@ -30,6 +30,7 @@ from evaluator.runner import Scorer
 from evaluator.saved import read_result, saved
 from evaluator.submission import check_submission
 from evaluator.tables import (
+    counted,
     difference_sheet,
     label_sheet,
     print_result,
@@ -133,7 +134,7 @@ def score(
         text = run.score().to_json()
     except KeyboardInterrupt as stop:
         again = " The same command goes on from there." if kept else ""
-        say(f"Stopped; {len(run.seconds)} targets were scored.{again}")
+        say(f"Stopped; {counted(len(run.seconds), 'target')} scored.{again}")
         raise typer.Exit(130) from stop
     if kept:
         write_whole(kept, text)

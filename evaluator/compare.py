@@ -73,9 +73,9 @@ def compare(a: Saved, b: Saved) -> Comparison:
 def contest_sheet(contests: Iterable[Contest], *, named: str) -> Sheet:
     """Contests as a table.  named: what they are of."""
     rows: list[tuple[Cell, ...]] = [
-        (c.name, c.kind, c.a, c.b, c.lead, c.winner, c.note) for c in contests
+        (c.name, c.winner, c.lead, c.a, c.b, c.kind, c.note) for c in contests
     ]
-    return Sheet((named, "kind", "A", "B", "A - B", "winner", "note"), tuple(rows))
+    return Sheet((named, "winner", "A - B", "A", "B", "kind", "note"), tuple(rows))
 
 
 def comparison_lines(found: Comparison) -> Iterable[str]:

@@ -20,6 +20,7 @@ from evaluator.manifest import Manifest
 from evaluator.protocol import Protocol
 from evaluator.runner import Scorer, score_submission
 from evaluator.scores import Result, TargetScore
+from evaluator.tables import counted
 from evaluator.version import __version__
 
 
@@ -111,7 +112,7 @@ def timings(seconds: Mapping[str, float]) -> str:
         return "Every target was taken over from an interrupted run."
     slowest = max(seconds, key=lambda path: seconds[path])
     return (
-        f"{len(seconds)} targets in {sum(seconds.values()):.1f} s of work; "
+        f"{counted(len(seconds), 'target')} in {sum(seconds.values()):.1f} s of work; "
         f"slowest {slowest}, {seconds[slowest]:.1f} s."
     )
 
@@ -140,7 +141,7 @@ class Bar:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _title(self) -> str:
-        return f"{self._left} target{'s' * (self._left != 1)} left"
+        return f"{counted(self._left, 'target')} left"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from evaluator.manifest import Kind
 from evaluator.protocol import PROTOCOLS, rules
 from evaluator.saved import PARTS, Row, Saved
 from evaluator.scores import Status
-from evaluator.tables import difference_sheet, label_sheet, shown, target_sheet
+from evaluator.tables import counted, difference_sheet, label_sheet, shown, target_sheet
 
 LANES = 3  # heights at which dots of one label lie, so that equal ones show
 TOLD = ("score", "iou", "f1", "pq", "hausdorff_score", "hausdorff_nm")
@@ -83,7 +83,7 @@ def _strip(result: Saved, label: str) -> Html:
     ends = el("line", x1=_x(0), x2=_x(1), y1="16", y2="16", class_="axis")
     pool = el("rect", x=_x(pooled), y="3", width="3", height="26", class_="pool")
     dots = join(_dot(row, lane=index % LANES) for index, row in enumerate(rows))
-    said = f"{label}: {len(rows)} crops, pooled score {shown(pooled)}"
+    said = f"{label}: {counted(len(rows), 'crop')}, pooled score {shown(pooled)}"
     plot = el(
         "svg", ends, pool, dots, width="100%", height="32", role="img", aria_label=said
     )  # fmt: skip
@@ -115,9 +115,11 @@ def _x(score: float) -> str:
 
 def _targets(result: Saved) -> Html:
     inner = table(target_sheet(result), called="Scores of the targets")
-    counted = [row.status.value for row in result.rows]
-    told = ", ".join(f"{counted.count(s)} {s}" for s in Status if counted.count(s))
-    return el("details", el("summary", f"All {len(counted)} targets: {told}"), inner, open="open")
+    found = [row.status.value for row in result.rows]
+    told = ", ".join(f"{found.count(s)} {s}" for s in Status if found.count(s))
+    return el(
+        "details", el("summary", f"{counted(len(found), 'target')}: {told}"), inner, open="open"
+    )
 
 
 def _quirks(result: Saved) -> Html:
@@ -136,7 +138,7 @@ def _quirks(result: Saved) -> Html:
 
 def _quirk(name: str, rows: Iterable[Row]) -> Html:
     touched = [row.path for row in rows if name in row.quirks]
-    where = el("span", f"{len(touched)} targets: {', '.join(touched)}", class_="soft")
+    where = el("span", f"{counted(len(touched), 'target')}: {', '.join(touched)}", class_="soft")
     return el("li", el("b", name), f": {rules().get(name, '')} ", where)
 
 

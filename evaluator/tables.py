@@ -62,6 +62,11 @@ def shown(cell: Cell) -> str:
     return f"{cell:.4f}" if isinstance(cell, float) else str(cell)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 target", "2 targets"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def label_sheet(result: Saved, *, names: Sequence[str] = ()) -> Sheet:
     """One row per label.  names: of the scores to tell; all of them if none are named."""
     first = next(iter(result.labels.values()), {})
@@ -153,7 +158,8 @@ def summary(result: Saved, *, targets: bool = False) -> Iterable[str]:
 
 def _quirks(result: Saved, found: list[tuple[str, ...]], *, targets: bool) -> Iterable[str]:
     protocol = result.values["protocol"]
-    yield f"Rules of {protocol} that had an effect on {len(found)} of {len(result.rows)} targets:"
+    among = f"{len(found)} of {counted(len(result.rows), 'target')}"
+    yield f"Rules of {protocol} that had an effect on {among}:"
     names = sorted({name for quirks in found for name in quirks})
     for name in names:
         yield f"  {name} ({sum(name in quirks for quirks in found)}): {rules().get(name, '')}"

@@ -282,7 +282,7 @@ def test_compare_tells_who_won(run, challenge, tmp_path, expected):
     code, out, err = run("compare", "a.json", "b.json", "--csv", "c.csv", "--html", "c.html")
     assert (code, err) == (0, "")
     assert "labels: A wins 0, B wins 3, ties 0" in out
-    assert (tmp_path / "c.csv").read_text().count(",B,\n") == 6
+    assert (tmp_path / "c.csv").read_text().count(",B,-") == 6
     assert "a.json and b.json" in (tmp_path / "c.html").read_text()
 
 

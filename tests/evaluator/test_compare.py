@@ -121,6 +121,6 @@ def test_overall_scores_and_tallies_are_lines():
 def test_the_table_has_a_row_per_contest():
     found = compare(result("a"), result("b", sums=WORSE))
     sheet = contest_sheet(found.targets, named="target")
-    assert sheet.columns == ("target", "kind", "A", "B", "A - B", "winner", "note")
-    assert ("crop1/er", "semantic", 0.5, 0.25, 0.25, "A", "") in sheet.rows
+    assert sheet.columns == ("target", "winner", "A - B", "A", "B", "kind", "note")
+    assert ("crop1/er", "A", 0.25, 0.5, 0.25, "semantic", "") in sheet.rows
     assert len(sheet.rows) == 4

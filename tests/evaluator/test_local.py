@@ -130,7 +130,7 @@ def test_ctrl_c_is_a_sentence_and_keeps_what_is_finished(challenge, expected, tm
     out, err = stopped.communicate()
     assert (stopped.returncode, out) == (130, "")
     assert err.startswith("Stopped; ")
-    assert err.endswith("targets were scored. The same command goes on from there.\n")
+    assert err.endswith("scored. The same command goes on from there.\n")
     assert err.count("\n") == 1
     wait_for_the_end_of_all(stopped.pid)
     kept = (tmp_path / JOURNAL).read_text().count("\n") - 1
