@@ -118,11 +118,12 @@ def _groups(pairs: Pairs) -> tuple[np.ndarray, list[np.ndarray]]:
     """
     if len(pairs) == 0:
         return np.zeros(0, np.intp), []
-    truths = int(pairs.truth.max()) + 1
-    nodes = truths + int(pairs.pred.max()) + 1
-    ends = (pairs.truth, pairs.pred + truths)
+    truths, row = np.unique(pairs.truth, return_inverse=True)
+    preds, column = np.unique(pairs.pred, return_inverse=True)
+    nodes = len(truths) + len(preds)  # of a flood of objects, those that overlap one
+    ends = (row, column + len(truths))
     graph = coo_array((np.ones(len(pairs), bool), ends), (nodes, nodes))
-    component = connected_components(graph, directed=False)[1][pairs.truth]
+    component = connected_components(graph, directed=False)[1][row]
     alone = np.bincount(component)[component] == 1
     rows = np.flatnonzero(~alone)
     rows = rows[np.argsort(component[rows], kind="stable")]

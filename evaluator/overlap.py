@@ -53,7 +53,7 @@ def gather(parts: Iterable[Triples], *, truths: int, preds: int) -> Overlap:
     parts: numbers of truth and predicted objects, and how many voxels they share; a pair may occur
     again in another part, 0 is background.  truths, preds: how many objects there are.
     """
-    truth_sizes, pred_sizes = np.zeros(truths + 1, np.int64), np.zeros(preds + 1, np.int64)
+    truth_sizes, pred_sizes = (np.zeros(objects + 1, np.int64) for objects in (truths, preds))
     kept = [(np.zeros(0, np.int64),) * 3]
     for truth, pred, voxels in parts:
         np.add.at(truth_sizes, truth, voxels)

@@ -127,8 +127,8 @@ def _spans(
     for runs in _runs(pairing, 0, pairing.objects.shape[0]):
         pairs = getattr(runs, of)
         rows = np.flatnonzero(wanted[pairs])
-        found.append(np.stack((pairs[rows], runs.start[rows], runs.length[rows])).astype(np.int64))
-    pairs, start, length = np.concatenate(found, axis=1)
+        found.append((pairs[rows], runs.start[rows], runs.length[rows]))
+    pairs, start, length = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(pairs, kind="stable")
     return pairs[order], start[order], length[order]
 
