@@ -9,10 +9,10 @@ from evaluator.manifest import Kind
 from evaluator.protocol import PROTOCOLS, rules
 from evaluator.saved import PARTS, Row, Saved
 from evaluator.scores import Status
-from evaluator.tables import counted, difference_sheet, label_sheet, shown, target_sheet
+from evaluator.tables import COUNTS, counted, difference_sheet, label_sheet, shown, target_sheet
 
 LANES = 3  # heights at which dots of one label lie, so that equal ones show
-TOLD = ("score", "iou", "f1", "pq", "hausdorff_score", "hausdorff_nm")
+TOLD = ("score", "iou", "f1", "pq", "hausdorff_score", "hausdorff_nm", *COUNTS)
 
 
 def result_page(result: Saved) -> str:

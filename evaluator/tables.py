@@ -20,9 +20,11 @@ from evaluator.scores import Status
 Cell = str | int | float | None
 FORMULA = ("=", "+", "-", "@")
 SHORT = {"hausdorff_score": "hd_score", "hausdorff_nm": "hd_nm"}
-FIRST = ("score", "iou", "dice", "f1", "pq", "mean_iou", "hausdorff_score", "hausdorff_nm")
-NARROW = ("score", "iou", "f1")
 COUNTS = ("tp", "fp", "fn")
+MAIN = (
+    "score", "iou", "dice", "f1", "pq", "mean_iou", "hausdorff_score", "hausdorff_nm", *COUNTS,
+)  # fmt: skip
+NARROW = ("score", "iou", "f1", "pq", "hausdorff_score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ def counted(number: int, what: str) -> str:
 def label_sheet(result: Saved, *, names: Sequence[str] = ()) -> Sheet:
     """One row per label.  names: of the scores to tell; all of them if none are named."""
     first = next(iter(result.labels.values()), {})
-    names = names or [*FIRST, *(name for name in first if name not in {*FIRST, *COUNTS, "kind"})]
+    names = names or [*MAIN, *(name for name in first if name not in {*MAIN, "kind"})]
     beside = result.beside
-    head = ("label", "kind", *names, *COUNTS, *([beside["protocol"]] if beside else []))
+    head = ("label", "kind", *names, *([beside["protocol"]] if beside else []))
     rows = []
     for label, row in sorted(result.labels.items()):
-        cells: list[Cell] = [label, row["kind"], *(row.get(name) for name in (*names, *COUNTS))]
+        cells: list[Cell] = [label, row["kind"], *(row.get(name) for name in names)]
         if beside:
             cells.append(beside["labels"].get(label, {}).get("score"))
         rows.append(tuple(cells))
@@ -128,8 +130,8 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
 
 def print_result(result: Saved, console: Console, *, targets: bool) -> None:
     """Print a result: a table of labels or targets, the overall scores, what it was made of."""
-    narrow = NARROW if console.width < 120 else FIRST
-    print_sheet(target_sheet(result) if targets else label_sheet(result, names=narrow), console)
+    names = NARROW if console.width < 120 else MAIN
+    print_sheet(target_sheet(result) if targets else label_sheet(result, names=names), console)
     for line in summary(result, targets=targets):
         console.print(line, markup=False, soft_wrap=True)
 

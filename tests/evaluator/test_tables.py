@@ -118,6 +118,13 @@ def test_a_narrow_terminal_gets_fewer_columns():
     assert max(map(len, narrow.splitlines()[:8])) <= 80
 
 
+def test_nothing_is_cut_off_on_a_terminal_of_80_columns():
+    told = result(protocol=OFFICIAL, sums={"crop1/er": voxels(10**9, 10**9, 10**9)})
+    lines = printed(lambda console: print_result(told, console, targets=False), width=80)
+    assert "…" not in lines
+    assert "semantic" in lines
+
+
 def test_a_result_ends_with_its_digest():
     told = result()
     lines = printed(lambda console: print_result(told, console, targets=True)).splitlines()
