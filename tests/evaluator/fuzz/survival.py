@@ -21,7 +21,7 @@ from tests.evaluator.fuzz.seeds import MANIFEST
 
 PROTOCOLS = [get_protocol("crista-1"), get_protocol("cellmap-2026.1")]
 DEADLINE = 10  # seconds for one example; the process ends with a traceback beyond it
-MEMORY = 192 << 20  # bytes that a process may take beyond what it began with
+MEMORY = 128 << 20  # bytes that one example may take, and all that are drawn at random
 
 
 def peak() -> int:
