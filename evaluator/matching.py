@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+from scipy.sparse.csgraph import connected_components
 
 LARGEST_DENSE = 1 << 22  # entries of a cost matrix; larger groups are solved sparsely
 LARGEST_FULL = 1 << 12  # pairs of a group; larger groups are thinned out first
@@ -82,33 +83,47 @@ def _is_tied(pairs: Pairs, group: np.ndarray, gain: np.ndarray, chosen: np.ndarr
 
 def _solve_flow(pairs: Pairs, cost: np.ndarray, ids: np.ndarray, preds: int) -> np.ndarray:
     """The chosen row numbers, ascending.  One unit flows through each id up to the largest."""
-    from ortools.graph.python import min_cost_flow  # large, and hardly ever needed
-
     if ids.min() < 1 or ids.max() > LARGEST_ID:  # no graph of the original has such ids
         ids = np.argsort(np.argsort(ids)) + 1
     ids = ids.astype(np.int64)
     order = np.lexsort((pairs.pred, ids[pairs.truth - 1]))
-    truths = int(ids.max())
+    truth, pred = ids[pairs.truth[order] - 1], pairs.pred[order]
+    used = _flow(truth, pred, cost[order], sides=(int(ids.max()), preds), alone=COST + 1)
+    return np.sort(order[used])
+
+
+def _flow(
+    truth: np.ndarray, pred: np.ndarray, cost: np.ndarray, *, sides: tuple[int, int], alone: int
+) -> np.ndarray:
+    """The pairs, as indices, that a flow of least cost uses: at most one of each object.
+
+    truth, pred, cost: of the pairs; objects are numbered from 1, costs are whole.
+    sides: how many objects there are of both kinds.  alone: cost of a truth object without a pair.
+    """
+    from ortools.graph.python import min_cost_flow  # large, and hardly ever needed
+
+    truths, preds = sides
     sink = truths + preds + 1
-    truth_nodes, pred_nodes = np.arange(1, truths + 1), np.arange(truths + 1, sink)
-    tails = (np.zeros_like(truth_nodes), truth_nodes, ids[pairs.truth[order] - 1], pred_nodes)
-    heads = (
-        truth_nodes, np.full(truths, sink), truths + pairs.pred[order], np.full(preds, sink)
-    )  # fmt: skip
-    costs = (
-        np.zeros(truths, np.int64), np.full(truths, COST + 1), cost[order],
-        np.zeros(preds, np.int64),
-    )  # fmt: skip
-    tail, head = (np.concatenate(ends).astype(np.int32) for ends in (tails, heads))
+    of_truth, of_pred = np.arange(1, truths + 1), np.arange(truths + 1, sink)
+    arcs = (  # the order decides between equal costs: tails, heads, costs
+        (np.zeros(truths), of_truth, np.zeros(truths)),
+        (of_truth, np.full(truths, sink), np.full(truths, alone)),
+        (truth, pred + truths, cost),
+        (of_pred, np.full(preds, sink), np.zeros(preds)),
+    )
+    tails, heads, costs = (
+        np.concatenate([np.asarray(part, np.int64) for part in column])
+        for column in zip(*arcs, strict=True)
+    )
     flow = min_cost_flow.SimpleMinCostFlow()
     flow.add_arcs_with_capacity_and_unit_cost(
-        tail, head, np.ones(len(tail), np.int64), np.concatenate(costs)
+        tails.astype(np.int32), heads.astype(np.int32), np.ones(len(tails), np.int64), costs
     )
     flow.set_nodes_supplies(np.array([0, sink], np.int32), np.array([truths, -truths], np.int64))
     if flow.solve() != flow.OPTIMAL:
         raise RuntimeError("the flow between objects has no best solution, which cannot be")
-    used = flow.flows(np.arange(2 * truths, 2 * truths + len(order), dtype=np.int32))
-    return np.sort(order[np.asarray(used) == 1])
+    used = flow.flows(np.arange(2 * truths, 2 * truths + len(truth), dtype=np.int32))
+    return np.flatnonzero(used)
 
 
 def _groups(pairs: Pairs) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -172,12 +187,8 @@ def _solve_dense(
 def _solve_sparse(
     gain: np.ndarray, row: np.ndarray, column: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Every row may also take a column of its own for nothing; 1 is added since 0 means no edge."""
-    own = np.arange(shape[0])
-    weight = np.concatenate((gain + 1.0, np.ones(shape[0])))
-    rows, columns = np.concatenate((row, own)), np.concatenate((column, own + shape[1]))
-    graph = coo_array((weight, (rows, columns)), (shape[0], shape[1] + shape[0])).tocsr()
-    chosen_rows, chosen_columns = min_weight_full_bipartite_matching(graph, maximize=True)
-    partner = np.full(shape[0], -1)
-    partner[chosen_rows] = chosen_columns
-    return np.flatnonzero(partner[row] == column)
+    """Costs are whole, so gains are scaled by a power of two: to a trillionth, but for more than
+    a hundred thousand objects, or exactly if they are whole themselves."""
+    bits = 58 - sum(shape).bit_length() - math.ceil(math.log2(float(gain.max())))
+    cost = -np.rint(np.ldexp(gain, max(0, bits))).astype(np.int64)
+    return _flow(row + 1, column + 1, cost, sides=shape, alone=0)

@@ -154,3 +154,14 @@ def test_pairs_are_equal_if_all_their_columns_are():
     assert pairs((1, 1, 0.5)) == pairs((1, 1, 0.5))
     assert pairs((1, 1, 0.5)) != pairs((1, 2, 0.5))
     assert pairs((1, 1, 0.5)) != [(1, 1, 0.5)]
+
+
+def test_noise_over_thousands_of_objects_is_matched_in_seconds(monkeypatch):
+    monkeypatch.setattr(matching, "LARGEST_DENSE", 0)
+    rng = np.random.default_rng(5)
+    key = np.unique(rng.integers(0, 1500 * 30_000, 300_000))
+    truth, pred = key // 30_000 + 1, key % 30_000 + 1
+    iou = 1.0 / rng.integers(600, 900, 1500)[truth - 1]
+    found = match(Pairs(truth, pred, iou))
+    assert len(found) == len(np.unique(truth))  # each finds one: there are enough
+    assert len(set(found.pred.tolist())) == len(found)
