@@ -50,13 +50,13 @@ def measure(
     for pair, truth, pred in outlines(pairing, np.logical_or(*farthest.lost)):
         least = max(float(hausdorff[pair - 1]), _apart(truth, pred, voxel_size))
         if least < cap:
-            sets = truth.solid(), pred.solid()
+            sets = truth.voxels(), pred.voxels()
             for own, other, lost in zip(sets, sets[::-1], farthest.lost[:, pair], strict=True):
                 if lost:
                     least = farthest_nm(own, other, voxel_size, least=least, cap=cap)
         hausdorff[pair - 1] = least
     for pair, truth, pred in outlines(pairing, np.logical_or(*between.lost)):
-        surface[pair - 1] = surface_distance_nm(truth.solid(), pred.solid(), voxel_size)
+        surface[pair - 1] = surface_distance_nm(truth.voxels(), pred.voxels(), voxel_size)
     return Distances(np.minimum(hausdorff, cap), surface)
 
 

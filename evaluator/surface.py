@@ -22,8 +22,12 @@ class Solid:
     mask: np.ndarray
     corner: np.ndarray
 
-    def without(self, other: Solid) -> np.ndarray:
+    def without(self, other: Solid | Dust) -> np.ndarray:
         """The mask, but for the voxels of another set."""
+        if isinstance(other, Dust):
+            mask, inside = self.mask.copy(), other.voxels[self.holds(other.voxels)]
+            mask[tuple((inside - self.corner).T)] = False
+            return mask
         low = np.maximum(self.corner, other.corner)
         high = np.minimum(self.corner + self.mask.shape, other.corner + other.mask.shape)
         mask = self.mask.copy()
@@ -31,6 +35,13 @@ class Solid:
             mine = tuple(map(slice, low - self.corner, high - self.corner))
             mask[mine] &= ~other.mask[tuple(map(slice, low - other.corner, high - other.corner))]
         return mask
+
+    def holds(self, voxels: np.ndarray) -> np.ndarray:
+        """Which voxels (n, 3) are of the set."""
+        place = voxels - self.corner
+        known = ((place >= 0) & (place < self.mask.shape)).all(axis=1)
+        known[known] = self.mask[tuple(place[known].T)]
+        return np.asarray(known)
 
     def surface(self) -> np.ndarray:
         """Indices (n, 3) of the voxels with a face towards one that is not of the set.
@@ -50,6 +61,35 @@ class Solid:
         return np.asarray(np.argwhere(surface) + (self.corner - 1))
 
 
+@dataclass(frozen=True)
+class Dust:
+    """A set of voxels that are few beside those of the box around them.
+
+    voxels: indices (n, 3), each from 0 up to 2 ** 20, in raster order.
+    """
+
+    voxels: np.ndarray
+
+    def holds(self, voxels: np.ndarray) -> np.ndarray:
+        """Which voxels (n, 3) are of the set."""
+        mine, asked = (self._keys(v) for v in (self.voxels, voxels))
+        place = np.minimum(np.searchsorted(mine, asked), len(mine) - 1)
+        return np.asarray(mine[place] == asked)
+
+    def surface(self) -> np.ndarray:
+        """As of a `Solid`."""
+        inner = np.ones(len(self.voxels), bool)
+        for step in np.concatenate((np.eye(3, dtype=np.int64), -np.eye(3, dtype=np.int64))):
+            inner[inner] = self.holds(self.voxels[inner] + step)
+        return self.voxels[~inner]
+
+    @staticmethod
+    def _keys(voxels: np.ndarray) -> np.ndarray:
+        """One number per voxel, in raster order; neighbours outside of the volume have one too."""
+        z, y, x = (voxels + 1).T
+        return np.asarray((z << 42) + (y << 21) + x)
+
+
 def hausdorff_nm(
     truth: np.ndarray, pred: np.ndarray, voxel_size: Nanometres, *, cap: float = math.inf
 ) -> float:
@@ -67,7 +107,12 @@ def hausdorff_nm(
 
 
 def farthest_nm(
-    shape: Solid, other: Solid, voxel_size: Nanometres, *, least: float = 0.0, cap: float = math.inf
+    shape: Solid | Dust,
+    other: Solid | Dust,
+    voxel_size: Nanometres,
+    *,
+    least: float = 0.0,
+    cap: float = math.inf,
 ) -> float:
     """The largest distance of a voxel of a set from another set, or `least` if that is larger.
 
@@ -75,8 +120,14 @@ def farthest_nm(
     The distance from a set cannot change faster than one moves, so the distance of a block's
     centre bounds that of its voxels, and few blocks need a closer look.
     """
+    if least >= cap:
+        return least
+    if isinstance(shape, Dust):
+        voxels = shape.voxels[~other.holds(shape.voxels)]
+        found = _nearest(voxels, other.surface(), np.asarray(voxel_size, float))
+        return max(least, float(found.max(initial=0.0)))
     outside = shape.without(other)
-    if least >= cap or not outside.any():
+    if not outside.any():
         return least
     size = np.asarray(voxel_size, float)
     surface = other.surface()
@@ -96,7 +147,7 @@ def farthest_nm(
     return least
 
 
-def surface_distance_nm(truth: Solid, pred: Solid, voxel_size: Nanometres) -> float:
+def surface_distance_nm(truth: Solid | Dust, pred: Solid | Dust, voxel_size: Nanometres) -> float:
     """Mean distance of the surface voxels of two sets from the other's surface, in nm.
 
     Also called average symmetric surface distance: the distances of both sides are added and

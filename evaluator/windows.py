@@ -10,9 +10,10 @@ import numpy as np
 from evaluator.geometry import Shape
 from evaluator.objects import Objects
 from evaluator.runs import Runs
-from evaluator.surface import Solid
+from evaluator.surface import Dust, Solid
 
 WINDOW_VOXELS = 1 << 20
+SPARSE = 64  # voxels of a box per voxel of an object from which on they are listed
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,14 @@ class Outline:
         high[2] = (first[2] + self.length).max()
         return first.min(axis=1), high
 
-    def solid(self) -> Solid:
-        """The object in the box around it."""
+    def voxels(self) -> Solid | Dust:
+        """The object in the box around it; voxel by voxel where these are few beside the box."""
         low, high = self.box()
+        if int(self.length.sum(dtype=np.int64)) * SPARSE < np.prod(high - low):
+            ends = np.cumsum(self.length, dtype=np.int64)
+            within = np.arange(ends[-1]) - np.repeat(ends - self.length, self.length)
+            flat = np.repeat(self.start, self.length) + within
+            return Dust(np.stack(np.unravel_index(flat, self.shape), axis=1))
         mask = np.zeros(high - low, bool)
         place = np.stack(np.unravel_index(self.start, self.shape)) - low[:, None]
         start = np.ravel_multi_index(tuple(place), mask.shape)

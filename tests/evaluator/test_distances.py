@@ -172,3 +172,20 @@ def test_no_offset_is_left_out_that_is_as_near_as_the_farthest(size):
             for x in range(-min(reach[2], 9), min(reach[2], 9) + 1):
                 far = math.sqrt((z * size[0]) ** 2 + (y * size[1]) ** 2 + (x * size[2]) ** 2)
                 assert (z, y, x) in known or far == 0 or far > distances_nm[-1]
+
+
+@pytest.mark.parametrize("sparse", [0, 1, 64, 10**9])
+def test_objects_may_be_listed_voxel_by_voxel(monkeypatch, sparse):
+    """0: all are, in any box."""
+    rng = np.random.default_rng(8)
+    truth, pred = blobs(7, jitter=3.0)
+    dust = np.where(rng.random(truth.shape) < 0.02, rng.integers(50, 60, truth.shape), 0)
+    for other in (pred, dust, np.where(dust > 0, dust, pred)):
+        pairing, _ = matched(objects_of(truth, with_ids(other.astype(np.uint16))))
+        expected = measure(pairing, (1.74, 2.0, 2.0), cap=25.0, surfaces=True)
+        monkeypatch.setattr(windows, "SPARSE", sparse)
+        found = measure(pairing, (1.74, 2.0, 2.0), cap=25.0, surfaces=True)
+        assert found.hausdorff == pytest.approx(expected.hausdorff, rel=1e-13)
+        assert found.surface == pytest.approx(expected.surface, rel=1e-13)
+        monkeypatch.undo()
+    check(truth, with_ids(dust.astype(np.uint16)), (1.74, 2.0, 2.0))
