@@ -15,21 +15,19 @@ import typer
 from rich.console import Console
 
 from evaluator import client, experts
-from evaluator.compare import compare, comparison_lines, comparison_page, contest_sheet
 from evaluator.errors import EvaluatorError, meant
-from evaluator.explain import explain
 from evaluator.journal import write_whole
 from evaluator.local import Run, need_truth, say, timings
 from evaluator.manifest import Manifest, load_manifest
-from evaluator.narration import print_explanation, write_explanation
-from evaluator.page import result_page
 from evaluator.predictions import pack_folder
 from evaluator.protocol import get_protocol
 from evaluator.report import Problem, Report
-from evaluator.runner import Scorer
-from evaluator.saved import read_result, saved
-from evaluator.submission import check_submission
-from evaluator.tables import (
+from evaluator.results.compare import compare, comparison_lines, comparison_page, contest_sheet
+from evaluator.results.explain import explain
+from evaluator.results.narration import print_explanation, write_explanation
+from evaluator.results.page import result_page
+from evaluator.results.saved import read_result, saved
+from evaluator.results.tables import (
     counted,
     difference_sheet,
     label_sheet,
@@ -39,6 +37,8 @@ from evaluator.tables import (
     rule_sheet,
     target_sheet,
 )
+from evaluator.runner import Scorer
+from evaluator.submission import check_submission
 from evaluator.version import __version__
 
 app = typer.Typer(

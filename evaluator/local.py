@@ -18,9 +18,9 @@ from evaluator.errors import EvaluatorError
 from evaluator.journal import Journal, Making, is_plain
 from evaluator.manifest import Manifest
 from evaluator.protocol import Protocol
+from evaluator.results.tables import counted
 from evaluator.runner import Scorer, score_submission
 from evaluator.scores import Result, TargetScore
-from evaluator.tables import counted
 from evaluator.version import __version__
 
 

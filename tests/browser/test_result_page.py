@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page
 
 from evaluator import Status
-from evaluator.compare import compare, comparison_page
-from evaluator.page import result_page
+from evaluator.results.compare import compare, comparison_page
+from evaluator.results.page import result_page
 from tests.evaluator.made_results import result
 
 OFFICIAL = "cellmap-2026.1"

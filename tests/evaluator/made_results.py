@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from evaluator import Counts, Kind, Label, Manifest, Status, Sums, TargetScore, get_protocol, pool
-from evaluator.saved import Saved, saved
+from evaluator.results.saved import Saved, saved
 from tests.evaluator.shapes import target
 
 ER = ("semantic", "er")

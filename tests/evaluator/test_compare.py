@@ -1,8 +1,8 @@
 import pytest
 
 from evaluator import EvaluatorError, Status, Sums
-from evaluator.compare import compare, comparison_lines, contest_sheet, tally
-from evaluator.saved import saved
+from evaluator.results.compare import compare, comparison_lines, contest_sheet, tally
+from evaluator.results.saved import saved
 from tests.evaluator.made_results import objects, result, values, voxels
 
 WORSE = {"crop1/er": voxels(25, 25, 50), "crop2/mito": objects(1, 0, 1)}

@@ -15,7 +15,7 @@ from evaluator import (
     load_manifest,
     open_volume,
 )
-from evaluator.explain import (
+from evaluator.results.explain import (
     collision_sheet,
     explain,
     group_sheet,

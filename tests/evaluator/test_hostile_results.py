@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evaluator import EvaluatorError, Status
-from evaluator.compare import compare, comparison_lines, comparison_page
-from evaluator.page import result_page
-from evaluator.saved import Saved, saved
-from evaluator.tables import label_sheet, print_result, target_sheet
+from evaluator.results.compare import compare, comparison_lines, comparison_page
+from evaluator.results.page import result_page
+from evaluator.results.saved import Saved, saved
+from evaluator.results.tables import label_sheet, print_result, target_sheet
 from tests.evaluator.made_results import result, values
 
 PATTERNS = values(

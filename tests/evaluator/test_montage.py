@@ -12,8 +12,8 @@ from evaluator import (
     get_protocol,
     load_manifest,
 )
-from evaluator.explain import Explanation, explain
-from evaluator.montage import (
+from evaluator.results.explain import Explanation, explain
+from evaluator.results.montage import (
     ALONE,
     BOTH,
     CYCLE,
@@ -27,7 +27,7 @@ from evaluator.montage import (
     save,
     spots,
 )
-from evaluator.narration import sheets, summary, write_explanation
+from evaluator.results.narration import sheets, summary, write_explanation
 from evaluator.runner import Scorer
 from tests.evaluator.shapes import boxes, target
 

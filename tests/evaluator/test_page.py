@@ -6,12 +6,12 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from evaluator import Status, Sums
-from evaluator.compare import compare, comparison_page
-from evaluator.html import Html, bar, el, facts, join, page, table
-from evaluator.page import result_page
 from evaluator.protocol import rules
-from evaluator.saved import saved
-from evaluator.tables import Sheet
+from evaluator.results.compare import compare, comparison_page
+from evaluator.results.html import Html, bar, el, facts, join, page, table
+from evaluator.results.page import result_page
+from evaluator.results.saved import saved
+from evaluator.results.tables import Sheet
 from tests.evaluator.made_results import result, values
 
 OFFICIAL = "cellmap-2026.1"

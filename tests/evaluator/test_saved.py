@@ -5,7 +5,7 @@ import math
 import pytest
 
 from evaluator import EvaluatorError, Status, Sums, canonical_json
-from evaluator.saved import read_result, saved
+from evaluator.results.saved import read_result, saved
 from tests.evaluator.made_results import objects, result, values, voxels
 
 

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from evaluator import Status, Sums, get_protocol
 from evaluator.protocol import rules
-from evaluator.saved import saved
-from evaluator.tables import (
+from evaluator.results.saved import saved
+from evaluator.results.tables import (
     Sheet,
     difference_sheet,
     label_sheet,

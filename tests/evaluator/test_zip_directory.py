@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.zip_directory import (
+from evaluator.archive.directory import (
     LARGEST_DIRECTORY,
     MOST_ENTRIES,
     ArchiveError,
@@ -229,7 +229,7 @@ def test_a_directory_beyond_the_limit_is_not_read(there):
 READ = """
 import sys, time
 from pathlib import Path
-from evaluator.zip_directory import read_directory
+from evaluator.archive.directory import read_directory
 peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
 before, start = peak(), time.perf_counter()
 found = read_directory(Path(sys.argv[1]), most_entries=10**9, most_bytes=1 << 60)

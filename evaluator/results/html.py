@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from evaluator.tables import SHORT, Cell, Sheet, shown
+from evaluator.results.tables import SHORT, Cell, Sheet, shown
 
 
 class Html(str):

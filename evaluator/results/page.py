@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evaluator.html import Html, bar, el, facts, join, page, table
 from evaluator.manifest import Kind
 from evaluator.protocol import PROTOCOLS, rules
-from evaluator.saved import PARTS, Row, Saved
+from evaluator.results.html import Html, bar, el, facts, join, page, table
+from evaluator.results.saved import PARTS, Row, Saved
+from evaluator.results.tables import (
+    COUNTS,
+    counted,
+    difference_sheet,
+    label_sheet,
+    shown,
+    target_sheet,
+)
 from evaluator.scores import Status
-from evaluator.tables import COUNTS, counted, difference_sheet, label_sheet, shown, target_sheet
 
 LANES = 3  # heights at which dots of one label lie, so that equal ones show
 TOLD = ("score", "iou", "f1", "pq", "hausdorff_score", "hausdorff_nm", *COUNTS)

@@ -21,11 +21,11 @@ from evaluator.objects import Objects as Numbered
 from evaluator.objects import find_objects
 from evaluator.overlap import Overlap
 from evaluator.protocol import Protocol
+from evaluator.results.tables import Cell, Sheet
 from evaluator.runner import Scorer
 from evaluator.scores import Status, TargetScore
 from evaluator.scoring import _order, _pairing, distance_cap
 from evaluator.slabs import Pair
-from evaluator.tables import Cell, Sheet
 from evaluator.truth import open_truth
 from evaluator.volume import ArrayPlanes, Planes
 from evaluator.windows import Pairing, windows

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.zip_names import odd_name
-from evaluator.zip_places import content_starts
-from evaluator.zip_records import (
+from evaluator.archive.names import odd_name
+from evaluator.archive.places import content_starts
+from evaluator.archive.records import (
     CENTRAL,
     DEFLATED,
     DESCRIBED_AFTER,

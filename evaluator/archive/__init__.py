@@ -1,7 +1,7 @@
 """A submission as a read-only tree of files: a zip read in place, or a folder of the same layout.
 
 Nothing is ever extracted, and no name from an archive becomes a path of ours.  A zip's directory
-is checked whole before any entry is opened (`evaluator.zip_directory`).  Archives hold no open
+is checked whole before any entry is opened (`evaluator.archive.directory`).  Archives hold no open
 file, may be pickled, and are read by any number of processes at once.
 """
 
@@ -15,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from evaluator.archive.directory import Directory, read_directory
+from evaluator.archive.records import ArchiveError
 from evaluator.digest import file_digest, json_digest
 from evaluator.metadata import LARGEST_TEXT, Unfit, too_large
-from evaluator.zip_directory import Directory, read_directory
-from evaluator.zip_records import ArchiveError
 
 __all__ = ["Archive", "ArchiveError", "archive_digest", "is_junk", "open_archive"]
 

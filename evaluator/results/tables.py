@@ -14,7 +14,7 @@ from rich.table import Table
 
 from evaluator.manifest import Kind
 from evaluator.protocol import PROTOCOLS, Protocol, differences, rules
-from evaluator.saved import PARTS, Saved
+from evaluator.results.saved import PARTS, Saved
 from evaluator.scores import Status
 
 Cell = str | int | float | None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.zip_records import (
+from evaluator.archive.records import (
     CENTRAL,
     DESCRIBED_AFTER,
     ENCRYPTED,

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from evaluator.errors import EvaluatorError
-from evaluator.explain import Box, Explanation, Objects, plane_errors
 from evaluator.geometry import Nanometres
+from evaluator.results.explain import Box, Explanation, Objects, plane_errors
 
 PANEL = 200  # pixels of a panel's longer side, at most
 MARGIN = 0.4  # of an object's box, shown around it

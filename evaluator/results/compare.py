@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evaluator.errors import EvaluatorError
-from evaluator.html import Html, el, facts, page, table
-from evaluator.saved import PARTS, Row, Saved
-from evaluator.tables import Cell, Sheet, shown
+from evaluator.results.html import Html, el, facts, page, table
+from evaluator.results.saved import PARTS, Row, Saved
+from evaluator.results.tables import Cell, Sheet, shown
 
 SAME = 1e-12  # scores nearer than this are a tie: they differ by rounding at most
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from evaluator.errors import EvaluatorError
-from evaluator.explain import (
+from evaluator.journal import write_whole
+from evaluator.manifest import Kind
+from evaluator.protocol import rules
+from evaluator.results.explain import (
     Explanation,
     Objects,
     collision_sheet,
@@ -18,12 +21,9 @@ from evaluator.explain import (
     plane_errors,
     plane_sheet,
 )
-from evaluator.journal import write_whole
-from evaluator.manifest import Kind
-from evaluator.montage import draw, save
-from evaluator.protocol import rules
+from evaluator.results.montage import draw, save
+from evaluator.results.tables import Sheet, print_sheet, shown
 from evaluator.scores import Status, label_score
-from evaluator.tables import Sheet, print_sheet, shown
 
 MOST = 10  # rows of each table on the terminal; the files hold them all
 
