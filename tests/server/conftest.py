@@ -67,6 +67,15 @@ def clean_slate(settings):
         file.unlink()
 
 
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """A worker takes over Ctrl-C and the stop signal of its process: here that of all tests."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def queue_up(queue_server, monkeypatch) -> Iterator[Redis]:
     """The queue server, empty."""
@@ -79,18 +88,10 @@ def queue_up(queue_server, monkeypatch) -> Iterator[Redis]:
 
 @pytest.fixture
 def work(queue_up) -> Callable[[], None]:
-    """Do all jobs that wait, with a real worker that does not fork.
-
-    A worker takes over Ctrl-C and the stop signal of its process, which here is that of the tests.
-    """
+    """Do all jobs that wait, with a real worker that does not fork."""
 
     def run() -> None:
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            queue.make_worker(fork=False).work(burst=True, logging_level="ERROR")
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        queue.make_worker(fork=False).work(burst=True, logging_level="ERROR")
 
     return run
 
