@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cc3d
-import fastremap
 import numpy as np
 
-from evaluator.runs import find_runs
-
-SLAB_VOXELS = 1 << 22  # looked at together; bounds the working memory, changes no result
 DENSE = 1 << 16  # entries of a table that is counted without sorting
 Triples = tuple[np.ndarray, np.ndarray, np.ndarray]  # truth, pred, voxels they share
 
@@ -63,49 +57,6 @@ def gather(parts: Iterable[Triples], *, truths: int, preds: int) -> Overlap:
     truth_sizes[0] = pred_sizes[0] = 0
     columns = (np.concatenate(column) for column in zip(*kept, strict=True))
     return Overlap(*count_pairs(*columns), truth_sizes, pred_sizes)
-
-
-def number_objects(labels: np.ndarray) -> np.ndarray:
-    """The same objects numbered 1 … n in the order of their first voxel; 0 stays background.
-
-    labels: bool or integers of any width (Z, Y, X); every value but 0 is an object's id.
-    Returns the smallest unsigned dtype that holds n, so that later passes stay small.
-    """
-    if labels.dtype == bool:
-        return labels.astype(np.uint8)
-    unsigned = np.ascontiguousarray(labels).view(f"u{labels.dtype.itemsize}")
-    numbered, ids = fastremap.renumber(unsigned, preserve_zero=True, in_place=False)
-    count = max(ids.values(), default=0)
-    return np.asarray(numbered).astype(np.min_scalar_type(count), copy=False)
-
-
-def split_mask(mask: np.ndarray) -> np.ndarray:
-    """The parts of a bool mask that hang together, corners included, numbered like objects."""
-    if not mask.any():
-        return np.zeros(mask.shape, np.uint8)
-    parts, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    return np.asarray(parts).astype(np.min_scalar_type(count), copy=False)
-
-
-def count_overlaps(truth: np.ndarray, pred: np.ndarray) -> Overlap:
-    """The contingency table of two arrays of equal shape, as `number_objects` makes them.
-
-    Voxels along X come in runs, so runs are counted, not voxels; one slab is in work at a time.
-    """
-    planes = max(1, SLAB_VOXELS // max(1, math.prod(truth.shape[1:])))
-    return gather(
-        (
-            _count_slab(*(np.ascontiguousarray(array[z : z + planes]) for array in (truth, pred)))
-            for z in range(0, truth.shape[0], planes)
-        ),
-        truths=int(truth.max(initial=0)),
-        preds=int(pred.max(initial=0)),
-    )
-
-
-def _count_slab(truth: np.ndarray, pred: np.ndarray) -> Triples:
-    start, length = find_runs(truth, pred)
-    return count_pairs(truth.reshape(-1)[start], pred.reshape(-1)[start], length)
 
 
 def count_pairs(truth: np.ndarray, pred: np.ndarray, voxels: np.ndarray) -> Triples:

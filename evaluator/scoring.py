@@ -61,7 +61,7 @@ def score_planes(
         sums = _score_semantic(slabs, protocol, quirks, probabilities=not resampled)
     else:
         objects = find_objects(
-            slabs, target.grid.shape, components=protocol.components, order=_order(pred, mask)
+            slabs, target.grid.shape, components=protocol.components, order=memory_order(pred, mask)
         )
         sums = _score_instance(objects, target.grid, protocol, quirks)
     if slabs.scaled:
@@ -139,7 +139,7 @@ def is_flooded(preds: int, truths: int) -> bool:
     return preds / truths > 10.0 + 50.0 * math.exp(-truths / 5.0)
 
 
-def _order(pred: Planes, mask: Planes | None) -> str:
+def memory_order(pred: Planes, mask: Planes | None) -> str:
     """The memory order of a prediction, or of its product with a mask as numpy lays it out."""
     orders = {planes.order for planes in (pred, mask) if planes is not None}
     return "F" if orders == {"F"} else "C"
@@ -181,7 +181,7 @@ def _score_instance(
         exact, pairs = pairs, match_by_flow(candidates, objects.truth.ids, objects.pred.count)
         if exact != pairs:
             quirks.add("flow_matching")
-    pairing = _pairing(objects, pairs, protocol, quirks)
+    pairing = measured_pairs(objects, pairs, protocol, quirks)
     counts = partial(_counts, objects)
     good = candidates.above(protocol.good_overlap)
     best = np.zeros(objects.truth.count + 1)
@@ -229,7 +229,7 @@ def _distances(
     }
 
 
-def _pairing(objects: Objects, pairs: Pairs, protocol: Protocol, quirks: set[str]) -> Pairing:
+def measured_pairs(objects: Objects, pairs: Pairs, protocol: Protocol, quirks: set[str]) -> Pairing:
     """What is measured against what: each truth object that has a counterpart against this.
 
     Where numbers collide, a predicted object without counterpart belongs, too, to the truth object

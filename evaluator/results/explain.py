@@ -24,7 +24,7 @@ from evaluator.protocol import Protocol
 from evaluator.results.tables import Cell, Sheet
 from evaluator.runner import Scorer
 from evaluator.scores import Status, TargetScore
-from evaluator.scoring import _order, _pairing, distance_cap
+from evaluator.scoring import distance_cap, measured_pairs, memory_order
 from evaluator.slabs import Pair
 from evaluator.truth import open_truth
 from evaluator.volume import ArrayPlanes, Planes
@@ -193,7 +193,7 @@ def _scored(
         masks = [(t > 0, p > above) for _, t, p in slabs]
         t, p = (np.concatenate(parts) for parts in zip(*masks, strict=True))
         return t, p, None
-    order = _order(pred, truth.mask)
+    order = memory_order(pred, truth.mask)
     numbered = find_objects(
         slabs, target.grid.shape, components=protocol.components, order=order
     )  # fmt: skip
@@ -257,7 +257,7 @@ def _distances(
     numbered: Numbered, pairs: Pairs, target: Target, protocol: Protocol
 ) -> dict[int, float]:
     """The distance in nm of each truth object that is measured, by its number."""
-    pairing = _pairing(numbered, pairs, protocol, set())
+    pairing = measured_pairs(numbered, pairs, protocol, set())
     cap = distance_cap(target.grid, share=protocol.cap_share)
     found = measure(pairing, target.grid.voxel_size, cap=cap).hausdorff
     if protocol.rounds_distances:

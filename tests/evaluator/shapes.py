@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluator import Crop, Kind, Label, Target, VoxelGrid
+from evaluator.overlap import Overlap, gather
 
 
 def target(
@@ -38,3 +39,25 @@ def cube(at: tuple[int, int, int], side: int = 2, shape: tuple[int, int, int] = 
     """A bool cube with its first voxel at a place."""
     z, y, x = at
     return boxes((at, (z + side, y + side, x + side)), shape=shape) > 0
+
+
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """The same objects numbered 1 … n in the order of their first voxel; 0 stays background."""
+    ids, first, index = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.zeros(len(ids), np.int64)
+    order = [i for i in np.argsort(first) if ids[i] != 0]
+    rank[order] = np.arange(1, len(order) + 1)
+    return rank[index].reshape(labels.shape)
+
+
+def count_overlaps(truth: np.ndarray, pred: np.ndarray, *, planes: int = 2) -> Overlap:
+    """The table of two arrays whose objects are numbered, counted voxel by voxel in parts."""
+    parts = (
+        (truth[z : z + planes].ravel(), pred[z : z + planes].ravel())
+        for z in range(0, len(truth), planes)
+    )
+    return gather(
+        ((t, p, np.ones(t.size, np.int64)) for t, p in parts),
+        truths=int(truth.max()),
+        preds=int(pred.max()),
+    )

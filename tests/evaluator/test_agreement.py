@@ -12,15 +12,15 @@ from hypothesis.extra.numpy import arrays
 from skimage.metrics import adapted_rand_error, variation_of_information
 
 from evaluator.agreement import agreement, n_log_n, pairs_within
-from evaluator.overlap import count_overlaps, number_objects
 from evaluator.scores import OBJECT_SCORES, Sums
+from tests.evaluator.shapes import count_overlaps, numbered
 
 SHAPE = (3, 4, 5)
 LABELS = arrays(np.uint8, SHAPE, elements=st.integers(0, 4))
 
 
 def sums(truth, pred):
-    return Sums(**agreement(count_overlaps(number_objects(truth), number_objects(pred))))
+    return Sums(**agreement(count_overlaps(numbered(truth), numbered(pred))))
 
 
 def score(name, truth, pred):

@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from evaluator import Unreadable
 from evaluator.objects import Objects, find_objects
-from evaluator.overlap import number_objects
-from tests.evaluator.shapes import boxes, cube
+from tests.evaluator.shapes import boxes, cube, numbered
 
 SHAPE = (5, 4, 6)
 IDS = arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 0, 0, 1, 2, 3]))
@@ -40,7 +39,7 @@ def components(pred: np.ndarray) -> np.ndarray:
     for value in np.unique(pred[pred != 0]):
         labelled, _ = ndimage.label(pred == value, np.ones((3, 3, 3)))
         parts += np.where(labelled, labelled + parts.max(), 0)
-    return number_objects(parts)
+    return numbered(parts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,7 +47,7 @@ def components(pred: np.ndarray) -> np.ndarray:
 def test_components_in_slabs_are_those_of_the_whole(truth, pred, planes):
     objects = found(truth, pred, planes=planes, components=True)
     assert np.array_equal(drawn(objects, "pred"), components(pred))
-    assert np.array_equal(drawn(objects, "truth"), number_objects(truth))
+    assert np.array_equal(drawn(objects, "truth"), numbered(truth))
     assert objects.pred.count == components(pred).max()
     assert objects.ids == len(np.unique(pred[pred > 0]))
 
@@ -67,10 +66,10 @@ def test_a_mask_falls_into_the_parts_that_cc3d_finds_in_the_whole(pred, planes):
 def test_ids_are_taken_as_they_are_unless_there_is_one(truth, pred, planes):
     objects = found(truth, pred, planes=planes)
     one = len(np.unique(pred[pred > 0])) <= 1
-    expected = components(pred) if one else number_objects(pred)
+    expected = components(pred) if one else numbered(pred)
     assert objects.split == one
     assert np.array_equal(drawn(objects, "pred"), expected)
-    assert np.array_equal(drawn(objects, "truth"), number_objects(truth))
+    assert np.array_equal(drawn(objects, "truth"), numbered(truth))
     for side, array in ((objects.truth, truth), (objects.pred, pred)):
         numbers = drawn(objects, "truth" if array is truth else "pred")
         for number, value in enumerate(side.ids.tolist(), start=1):

@@ -4,9 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluator import overlap
-from evaluator.overlap import count_overlaps, number_objects, split_mask
-from tests.evaluator.shapes import boxes, cube
+from tests.evaluator.shapes import boxes, count_overlaps
 
 SMALL = arrays(np.uint8, (3, 4, 5), elements=st.integers(0, 3))
 
@@ -63,58 +61,19 @@ def test_the_table_equals_counting_voxel_by_voxel(truth, pred):
         assert found.tolist() == [0, *counts[1:].tolist()]
 
 
-def test_slabs_change_nothing(monkeypatch):
+@pytest.mark.parametrize("planes", [1, 3, 7])
+def test_parts_change_nothing(planes):
     rng = np.random.default_rng(0)
     truth, pred = rng.integers(0, 9, (2, 7, 5, 6)).astype(np.uint8)
-    whole = table(truth, pred)
-    monkeypatch.setattr(overlap, "SLAB_VOXELS", 1)
-    assert table(truth, pred) == whole
+    whole, parts = (count_overlaps(truth, pred, planes=n) for n in (7, planes))
+    for name in ("truth", "pred", "voxels", "truth_sizes", "pred_sizes"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name))
 
 
-def test_objects_are_numbered_by_their_first_voxel():
-    labels = np.array([[[0, 9, 9, 4, 0, 9, 200]]], np.uint8)
-    assert number_objects(labels).tolist() == [[[0, 1, 1, 2, 0, 1, 3]]]
-
-
-@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", ">u4"])
-def test_numbering_does_not_depend_on_the_width_of_ids(dtype):
-    labels = boxes(((0, 0, 0), (2, 2, 2)), ((5, 5, 5), (6, 6, 6)), dtype=dtype)
-    assert number_objects(labels).dtype == np.uint8
-    assert np.array_equal(number_objects(labels), labels)
-
-
-def test_a_mask_is_one_object():
-    assert number_objects(cube((0, 0, 0))).max() == 1
-
-
-def test_the_largest_ids_stay_apart():
-    ids = np.array([2**64 - 1, 2**64 - 2, 2**63, 2**53, 2**53 + 1, 0], np.uint64)
-    assert number_objects(ids.reshape(1, 1, 6)).tolist() == [[[1, 2, 3, 4, 5, 0]]]
-
-
-def test_a_negative_id_is_an_object_of_its_own():
-    ids = np.array([[[-1, -2, 0, 1]]], np.int16)
-    assert number_objects(ids).tolist() == [[[1, 2, 0, 3]]]
-
-
-def test_memory_order_does_not_change_the_numbers():
-    labels = np.random.default_rng(1).integers(0, 5, (4, 5, 6)).astype(np.uint16)
-    assert np.array_equal(number_objects(np.asfortranarray(labels)), number_objects(labels))
-
-
-def test_nothing_has_no_objects():
-    empty = np.zeros((2, 2, 2), np.uint16)
-    assert number_objects(empty).max() == 0
-    assert split_mask(empty > 0).max() == 0
-
-
-def test_parts_that_touch_at_a_corner_hang_together():
-    touching = cube((0, 0, 0)) | cube((2, 2, 2))
-    assert split_mask(touching).max() == 1
-
-
-def test_parts_with_a_gap_are_two_objects():
-    parts = split_mask(cube((0, 0, 0)) | cube((3, 0, 0)))
-    assert parts.max() == 2
-    assert parts[0, 0, 0] == 1
-    assert parts[3, 0, 0] == 2
+def test_many_objects_are_counted_by_sorting_as_few_are_by_a_table():
+    rng = np.random.default_rng(1)
+    truth, pred = rng.integers(0, 60_000, (2, 4, 50, 50)).astype(np.uint32)
+    found = table(truth, pred)
+    assert sum(found.values()) == np.count_nonzero(truth)
+    (t, p), n = next(iter(found.items()))
+    assert n == np.count_nonzero((truth == t) & (pred == p))
