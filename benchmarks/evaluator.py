@@ -3,10 +3,11 @@
     python -m benchmarks.evaluator [--golden FOLDER] [--cases GLOB] [--repeat TIMES] [--no-layout]
 
 For each volume of the recorded timings, in processes of their own: CPU seconds of decoding truth
-and prediction once, which nothing can do without; of scoring them under both protocols, streamed
-from the files as the product does; peak memory above the imports, streamed and with both arrays
-whole in memory.  Beside it what the challenge's code took, as recorded ("~": its distance step was
-timed on some objects, scaled here to all by their number).
+and prediction once into memory, which nothing can do without; of scoring them under both protocols,
+streamed from the files, and with verifying and hashing what was read, as the product does; peak
+memory above the imports, streamed and with both arrays whole in memory.  Beside it what the
+challenge's code took, as recorded ("~": its distance step was timed on some objects, scaled here to
+all by their number).
 
 Then the layout of the public manifest, all 413 targets at an eighth of their size along each axis,
 with 2 jobs, and from the rates of the volumes above what the full size would take.
@@ -43,32 +44,36 @@ from evaluator import (
 )
 from evaluator.alignment import align
 from evaluator.runner import Scorer
-from evaluator.scoring import score_pair
+from evaluator.scoring import score_pair, score_planes
 from evaluator.submission import open_submission
 
 CRISTA_1 = get_protocol("crista-1")
 OFFICIAL = replace(get_protocol("cellmap-2026.1"), beside="")
 CELLMAP = GOLDEN.parent / "data" / "cellmap" / "test_crop_manifest.csv"
-SLAB = 1 << 23  # voxels
 JOBS = 2
 
 
 def decode(folder: Path) -> None:
-    """Read truth and prediction once, in slabs, and drop them."""
+    """Read truth and prediction once, each into one array."""
     for volume in _volumes(folder):
-        planes = max(1, SLAB // (volume.shape[1] * volume.shape[2]))
-        for start in range(0, volume.shape[0], planes):
-            volume.planes(start, min(start + planes, volume.shape[0]))
+        volume.planes(0, volume.shape[0])
 
 
 def official(folder: Path) -> None:
     """Score under the official protocol, from the files."""
-    _scorer(folder, OFFICIAL).score(_manifest(folder).targets[0])
+    score_planes(_manifest(folder).targets[0], *_volumes(folder), OFFICIAL)
 
 
 def sound(folder: Path) -> None:
     """Score under our protocol, from the files."""
-    _scorer(folder, CRISTA_1).score(_manifest(folder).targets[0])
+    score_planes(_manifest(folder).targets[0], *_volumes(folder), CRISTA_1)
+
+
+def product(folder: Path) -> None:
+    """The same as a command or a worker does it: every entry verified, all content hashed."""
+    sent, truth = folder / "submission.zip", folder / "truth.zarr"
+    manifest = _manifest(folder)
+    Scorer.open(sent, manifest, truth, CRISTA_1).score(manifest.targets[0])
 
 
 def whole(folder: Path) -> None:
@@ -78,17 +83,11 @@ def whole(folder: Path) -> None:
     score_pair(target, truth, pred, OFFICIAL)
 
 
-MEASURED = {rule.__name__: rule for rule in (decode, official, sound, whole)}
+MEASURED = {rule.__name__: rule for rule in (decode, official, sound, product, whole)}
 
 
 def _manifest(folder: Path) -> Manifest:
     return manifest_of(folder, json.loads((folder / "case.json").read_text()))
-
-
-def _scorer(folder: Path, protocol: Any) -> Scorer:
-    return Scorer.open(
-        folder / "submission.zip", _manifest(folder), folder / "truth.zarr", protocol
-    )
 
 
 def _volumes(folder: Path) -> Iterator[Any]:
@@ -141,8 +140,9 @@ def time_volumes(args: argparse.Namespace) -> dict[str, float]:
     wanted = [n for n in cases.generator.CASES if n.startswith("perf_") and "_fine" not in n]
     print("CPU seconds of one core; bytes per voxel at the peak, above the imports")
     print(
-        f"{'volume':20}{'decode':>8}{'cellmap':>9}{'x decode':>9}{'crista-1':>9}{'wall':>7}"
-        f"{'streamed B':>11}{'whole B':>8}{'challenge':>11}{'MiB':>7}{'faster':>8}{'MiB here':>9}"
+        f"{'volume':14}{'decode':>8}{'cellmap':>9}{'x decode':>9}{'wall':>7}{'crista-1':>9}"
+        f"{'x decode':>9}{'+ digests':>10}{'streamed B':>11}{'whole B':>8}"
+        f"{'challenge':>11}{'MiB':>7}{'faster':>8}{'MiB here':>9}"
     )
     rates = {}
     with tempfile.TemporaryDirectory() as place:
@@ -151,7 +151,7 @@ def time_volumes(args: argparse.Namespace) -> dict[str, float]:
             voxels = cases.write(name, folder)["voxels"]
             found = {rule: measure(rule, folder, repeat=args.repeat) for rule in MEASURED}
             _print_row(name, found, voxels, recorded(args.golden, name))
-            rates[name] = found["sound"]["cpu"] / voxels
+            rates[name] = found["product"]["cpu"] / voxels
             shutil.rmtree(folder)
     return rates
 
@@ -162,11 +162,12 @@ def _print_row(
     voxels: int,
     theirs: tuple[float, float, bool],
 ) -> None:
-    limit, ours = found["decode"], found["official"]
+    limit, ours, sound = (found[rule] for rule in ("decode", "official", "sound"))
     seconds, mib, sampled = theirs
     print(
-        f"{name.removeprefix('perf_'):20}{limit['cpu']:8.2f}{ours['cpu']:9.2f}"
-        f"{ours['cpu'] / limit['cpu']:9.1f}{found['sound']['cpu']:9.2f}{ours['wall']:7.2f}"
+        f"{name.removeprefix('perf_'):14}{limit['cpu']:8.2f}{ours['cpu']:9.2f}"
+        f"{ours['cpu'] / limit['cpu']:9.1f}{ours['wall']:7.2f}{sound['cpu']:9.2f}"
+        f"{sound['cpu'] / limit['cpu']:9.1f}{found['product']['cpu']:10.2f}"
         f"{ours['peak'] / voxels:11.1f}{found['whole']['peak'] / voxels:8.1f}"
         f"{'~' if sampled else '':>2}{seconds:9.1f}{mib:7.0f}{seconds / ours['cpu']:7.0f}x"
         f"{ours['peak'] / 2**20:9.0f}",
