@@ -9,6 +9,7 @@ ItemScore   queued → scoring → scored | failed                  one per targ
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -270,6 +271,11 @@ class Evaluation(Staged):
 
     def __str__(self) -> str:
         return f"evaluation {self.pk} of {self.submission}"
+
+    @property
+    def result_digest(self) -> str:
+        """SHA-256 of the result, which `evaluator score` prints too; "" before there is one."""
+        return hashlib.sha256(self.result.encode()).hexdigest() if self.result else ""
 
 
 class ItemScore(models.Model):

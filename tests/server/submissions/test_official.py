@@ -1,5 +1,6 @@
 """A challenge under the official protocol: its numbers, and beside them what ours says."""
 
+import hashlib
 import json
 
 import pytest
@@ -56,6 +57,7 @@ def test_the_page_tells_what_our_protocol_says_and_which_rules_changed_a_target(
     rules = {rule for target in result["targets"] for rule in target["quirks"]}
     assert "collides" in rules
     assert all(f"<code>{rule}</code>" in page for rule in rules)
+    assert hashlib.sha256(scored.evaluation.result.encode()).hexdigest() in page
 
 
 def test_the_challenge_page_lists_the_rules_with_their_reasons(official, client):
