@@ -53,6 +53,10 @@ class Protocol:
         "A label stored as an OME-NGFF group is documented as valid, so it is read; else it counts "
         "as missing.",
     )
+    reads_v3: bool = _rule(
+        True,
+        "Zarr v3 is what libraries write today, so it is read; else such an array is missing.",
+    )
     mixes_prefixes: bool = _rule(
         True,
         "Some crops named crop557 and others 558 mean what they say; else those without the prefix "
@@ -186,6 +190,7 @@ CELLMAP_2026_1 = Protocol(
     beside=CRISTA_1.name,
     reads_unpacked=True,
     reads_groups=False,
+    reads_v3=False,
     mixes_prefixes=False,
     mask_labels=True,
     mask_factors=True,

@@ -18,6 +18,7 @@ CODES = {  # each with what it means; `docs/submission-format.md` adds the next 
     "too_large": "the archive, an array, a chunk or a metadata file is beyond a limit",
     "damaged": "bytes are not those that were written: a checksum or a length is wrong",
     "partial_cover": "the array covers only a part of its crop",
+    "corner_offset": "the array repeats its crop's offset at another voxel size",
     "unknown_crop": "a folder is named after no crop of the manifest",
     "unknown_label": "a folder is named after no label of its crop",
 }

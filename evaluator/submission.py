@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +92,7 @@ class Submission:
         bare = self.folders[crop] != crop and any(a == b for a, b in self.folders.items())
         found = {
             "reads_groups": not protocol.reads_groups and self._is_group(folder),
+            "reads_v3": not protocol.reads_v3 and self.archive.has(f"{folder}/zarr.json"),
             "mixes_prefixes": not protocol.mixes_prefixes and bare,
         }
         return frozenset(rule for rule, matters in found.items() if matters)
@@ -236,14 +237,32 @@ def _examined(
             "missing_array", UNSCORED, f"{target.path} {why if missing else 'is missing'}.",
             "Send an array for every target; one without any object may be all zeros.", crop, label,
         )  # fmt: skip
-    grid = meta.grid_beside(target.grid)
-    if grid and any((axis < 0).any() for axis in target.grid.nearest(grid)):
-        return OK, Problem(
+    return OK, _doubtful_place(meta, target, protocol)
+
+
+def _doubtful_place(meta: ArrayMeta, target: Target, protocol: Protocol) -> Problem | None:
+    """A hint if the array can be scored but hardly lies where it was meant to."""
+    crop, label, grid = target.crop.folder, target.label.name, meta.grid_beside(target.grid)
+    if grid is None:
+        return None
+    if meta.voxel_size and meta.offset and not protocol.snaps_offsets:
+        corner = replace(meta, offset=None).grid_beside(target.grid)
+        same_offset = np.allclose(grid.offset, target.grid.offset)
+        if corner and same_offset and not grid.has_voxels_of(target.grid):
+            return Problem(
+                "corner_offset", IGNORED,
+                f"{target.path} repeats the offset of its crop at another voxel size: offsets are "
+                "those of voxel centres, so it lies a part of a voxel off.",
+                f"If both begin at the same corner write the translation {list(corner.offset)}.",
+                crop, label,
+            )  # fmt: skip
+    if any((axis < 0).any() for axis in target.grid.nearest(grid)):
+        return Problem(
             "partial_cover", IGNORED,
             f"{target.path} covers only a part of the crop; the rest counts as background.",
             "Predict the whole crop.", crop, label,
         )  # fmt: skip
-    return OK, None
+    return None
 
 
 def _no_targets(found: set[str], manifest: Manifest) -> ArchiveError:

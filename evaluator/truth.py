@@ -120,7 +120,10 @@ def _opened(target: Target, path: Path, *, ids: bool) -> TruthPlanes:
         volume = open_volume(path)
     except Unreadable as error:
         reason = error.__cause__ or error  # without the path, which is nobody's business but ours
-        raise ManifestError(f"The truth of {name} cannot be read: {reason}") from error
+        raise ManifestError(
+            f"The truth of {name} cannot be read: {reason} "
+            f"Expected it at {name} in the folder of the truth."
+        ) from error
     if volume.shape != target.grid.shape:
         raise ManifestError(
             f"The truth {name} has the shape {volume.shape}; the manifest says {target.grid.shape}."

@@ -278,7 +278,12 @@ def test_no_protocol_takes_more_voxels_than_it_says(folder):
         ((20, 30 * 64, 40 * 64 + 1), "unreadable"),
     ):
         zarr.create_array(
-            folder / MITO.path, shape=shape, chunks=(20, 64, 64), dtype="u1", overwrite=True
+            folder / MITO.path,
+            shape=shape,
+            chunks=(20, 64, 64),
+            dtype="u1",
+            overwrite=True,
+            zarr_format=2,
         )
         assert check_submission(folder, MANIFEST, OFFICIAL).targets[MITO.path] == state
 

@@ -48,7 +48,7 @@ def test_the_format_lists_each_code_with_its_meaning_and_a_next_step():
 
 def test_the_code_knows_no_other_codes_and_uses_all_of_them():
     used = set()
-    for path in (ROOT / "evaluator").glob("*.py"):
+    for path in (ROOT / "evaluator").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
                 first = node.args[0]

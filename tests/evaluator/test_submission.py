@@ -17,6 +17,7 @@ from evaluator import (
     VoxelGrid,
     check_submission,
     create_volume,
+    get_protocol,
     open_submission,
 )
 from tests.evaluator.shapes import target
@@ -134,6 +135,36 @@ def test_an_array_over_a_part_of_the_crop_is_scored_and_said_so(tmp_path):
     read = open_submission(tmp_path / "f", MANIFEST).read(MITO)
     assert not read[:10].any()
     assert np.array_equal(read[10:], IDS[10:])
+
+
+def test_an_offset_repeated_at_another_voxel_size_is_pointed_out(tmp_path):
+    doubled = IDS.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    meant = VoxelGrid((40, 60, 80), (4.0, 2.0, 2.0), (98.0, 199.0, 299.0))
+    for name, offset in (("repeated", MITO.grid.offset), ("meant", meant.offset)):
+        fine = VoxelGrid(meant.shape, meant.voxel_size, offset)
+        create_volume(tmp_path / name / MITO.path, fine, "u2")[:] = doubled
+    report = check_submission(tmp_path / "repeated", MANIFEST)
+    assert codes(report)["corner_offset"] == "ignored"
+    assert report.targets[MITO.path] == "ok"
+    hint = next(p for p in report.problems if p.code == "corner_offset")
+    assert "[98.0, 199.0, 299.0]" in hint.remedy
+    assert "corner_offset" not in codes(check_submission(tmp_path / "meant", MANIFEST))
+    official = get_protocol("cellmap-2026.1")
+    again = check_submission(tmp_path / "repeated", MANIFEST, official)
+    assert "corner_offset" not in codes(again)
+
+
+def test_zarr_v3_is_missing_only_where_the_protocol_says_so(tmp_path):
+    stored = zarr.create_array(
+        tmp_path / "f" / MITO.path, shape=IDS.shape, dtype="u2", zarr_format=3
+    )
+    stored[:] = IDS
+    submission = open_submission(tmp_path / "f", MANIFEST)
+    official = get_protocol("cellmap-2026.1")
+    assert submission.quirks(MITO, official) == {"reads_v3"}
+    assert submission.open(MITO, official) is None
+    assert submission.quirks(MITO, get_protocol("crista-1")) == set()
+    assert np.array_equal(submission.read(MITO), IDS)
 
 
 # ------------------------------------------------------------------------------ what is wrong
