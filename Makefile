@@ -2,6 +2,9 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 
+$(PYTHON):
+	python3 manage.py check
+
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,11 +23,11 @@ test: ## every test
 
 FUZZ_SECONDS ?= 300
 .PHONY: fuzz
-fuzz: ## broken submissions by the thousand, for FUZZ_SECONDS (300)
+fuzz: $(PYTHON) ## broken submissions by the thousand, for FUZZ_SECONDS (300)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTHON) -m pytest -q -s tests/evaluator/fuzz
 
 .PHONY: check
-check: ## format, lint, types, contracts, migrations
+check: $(PYTHON) ## format, lint, types, contracts, migrations
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
@@ -32,28 +35,28 @@ check: ## format, lint, types, contracts, migrations
 	$(PYTHON) manage.py makemigrations --check --dry-run
 
 .PHONY: format
-format: ## rewrite files in the house format
+format: $(PYTHON) ## rewrite files in the house format
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
 .PHONY: bench-real
-bench-real: ## train on real electron microscopy and compare with the random forest
+bench-real: $(PYTHON) ## train on real electron microscopy and compare with the random forest
 	$(PYTHON) benchmarks/real_em.py --set training.steps=3000 --set training.seconds=1800
 
 .PHONY: golden
-golden: ## the official protocol against the challenge's own recorded results
+golden: $(PYTHON) ## the official protocol against the challenge's own recorded results
 	$(PYTHON) -m benchmarks.golden
 
 .PHONY: bench-evaluator
-bench-evaluator: ## time and memory of scoring beside the cost of reading, and the challenge's code
+bench-evaluator: $(PYTHON) ## time and memory of scoring beside the cost of reading, and the challenge's code
 	$(PYTHON) -m benchmarks.evaluator
 
 .PHONY: red-team
-red-team: ## what spoilt predictions score, under every protocol
+red-team: $(PYTHON) ## what spoilt predictions score, under every protocol
 	$(PYTHON) -m benchmarks.red_team
 
 .PHONY: same-digest
-same-digest: ## the same bytes from environments with other versions of numpy
+same-digest: $(PYTHON) ## the same bytes from environments with other versions of numpy
 	$(PYTHON) -m benchmarks.same_digest
 
 .PHONY: lock
