@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from evaluator.geometry import Nanometres
@@ -86,11 +87,15 @@ def _numbered(read: Read) -> list[ArrayMeta]:
     for letter in ("s", ""):
         for number in range(MOST_LEVELS):
             folder = f"{letter}{number}"
-            array = _array(lambda name, folder=folder: read(f"{folder}/{name}"))  # type: ignore[misc]
+            array = _array(partial(_read_below, read, folder))
             if array is None:
                 break
             found.append(replace(array, folder=folder))
     return found
+
+
+def _read_below(read: Read, folder: str, name: str) -> bytes | None:
+    return read(f"{folder}/{name}")
 
 
 def _rank(size: Nanometres | None, like: Nanometres | None) -> tuple[bool, bool, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import lru_cache
@@ -25,7 +26,7 @@ __all__ = ["Archive", "ArchiveError", "archive_digest", "is_junk", "open_archive
 BLOCK = 1 << 20
 
 
-class Archive:
+class Archive(ABC):
     """The files of a submission by name (`crop557/mito/.zarray`), sorted; folders have no entry.
 
     path: of the zip or folder itself.
@@ -34,17 +35,17 @@ class Archive:
     path: Path
     names: tuple[str, ...]
 
+    @abstractmethod
     def size(self, name: str) -> int:
         """Bytes of a file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def content(self, name: str) -> Iterator[bytes]:
         """A file block by block.  Raises Unfit, at the latest after the last one: damaged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def store(self, folder: str) -> dict[str, Any]:
         """A tensorstore key-value store of what lies below a folder (`crop557/mito`)."""
-        raise NotImplementedError
 
     def text(self, name: str) -> bytes | None:
         """The content of a small file; None if there is none.  Raises Unfit: damaged or large."""

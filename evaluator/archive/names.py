@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -103,8 +104,8 @@ def _file_and_folder(text: str) -> str | None:
 
 
 def _twin(names: Sequence[bytes] | Sequence[str]) -> bytes | str:
-    seen: set[bytes | str] = set()
-    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    """A name that is there twice, of names that are not all different."""
+    return next(name for name, times in Counter(names).items() if times > 1)
 
 
 def _shown(name: bytes | str) -> str:

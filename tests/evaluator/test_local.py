@@ -236,7 +236,7 @@ def test_the_bar_fills_by_voxels_and_what_was_taken_over_is_filled():
 def test_a_terminal_sees_the_bar_and_nothing_of_it_remains(challenge, tmp_path):
     """`script` gives the command a terminal of its own."""
     if not (script := shutil.which("script")):
-        pytest.skip("no `script` on this machine")
+        pytest.skip("no command `script` (on Debian: apt install bsdutils)")
     line = shlex.join([*command(challenge), "--verbose"])
     done = subprocess.run(
         [script, "-qec", line, "/dev/null"], cwd=tmp_path, env=environment() | {"TERM": "xterm"},
