@@ -105,7 +105,8 @@ def _file_and_folder(text: str) -> str | None:
 
 def _twin(names: Sequence[bytes] | Sequence[str]) -> bytes | str:
     """A name that is there twice, of names that are not all different."""
-    return next(name for name, times in Counter(names).items() if times > 1)
+    times: Counter[bytes | str] = Counter(names)
+    return next(name for name in times if times[name] > 1)
 
 
 def _shown(name: bytes | str) -> str:
