@@ -33,8 +33,8 @@ from evaluator import score_target as _score_target
 
 __all__ = [
     "EvaluatorError", "Item", "ManifestError", "Rules", "check", "combine", "digest_of",
-    "first_values", "items", "labels", "manifest_digest", "protocol_facts", "protocols",
-    "quirks_of", "score_item", "truth_digests", "truth_mistakes", "version",
+    "first_values", "items", "labels", "manifest_digest", "protocol_facts", "protocol_rules",
+    "protocols", "quirks_of", "score_item", "truth_digests", "truth_mistakes", "version",
 ]  # fmt: skip
 
 
@@ -83,6 +83,12 @@ def protocol_facts(name: str) -> dict[str, Any]:
         "beside": protocol.beside,
         "differences": [asdict(difference) for difference in found],
     }
+
+
+def protocol_rules(name: str) -> tuple[dict[str, Any], str]:
+    """All rules of a protocol as JSON, and the digest that names this state of them."""
+    rules = json.loads(json.dumps(asdict(get_protocol(name)), default=str))
+    return rules, json_digest(rules)
 
 
 def quirks_of(result: str) -> dict[str, Any]:

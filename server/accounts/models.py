@@ -80,8 +80,17 @@ class TeamManager(models.Manager["Team"]):
         return self.filter(members=user).order_by(own_first, "name")
 
 
+def _invitation_key() -> str:
+    return get_random_string(16)
+
+
 class Team(models.Model):
-    """Owns quota and leaderboard row.  `person`: whose team of one it is, if it is one."""
+    """Owns quota and leaderboard row.  `person`: whose team of one it is, if it is one.
+
+    merged_into: the team that took over its members and submissions.
+    invitation_key: part of its invitation links; a new one ends the old links.
+    served: when a worker last took a target of theirs, for fair turns.
+    """
 
     slug = models.SlugField(max_length=60, unique=True, editable=False)
     name = models.CharField(max_length=80)
@@ -94,6 +103,12 @@ class Team(models.Model):
     baseline = models.BooleanField(
         default=False, help_text="A reference entry by the organisers: on the board, not ranked."
     )
+    merged_into = models.ForeignKey(
+        "self", null=True, blank=True, editable=False, on_delete=models.SET_NULL,
+        related_name="merged",
+    )  # fmt: skip
+    invitation_key = models.CharField(max_length=16, default=_invitation_key, editable=False)
+    served = models.DateTimeField(null=True, editable=False)
     created = models.DateTimeField(default=now, editable=False)
 
     objects: ClassVar[TeamManager] = TeamManager()
@@ -144,6 +159,7 @@ class Scope(models.TextChoices):
 
     READ = "read"
     SUBMIT = "submit"
+    ORGANISE = "organise"
 
 
 class Token(models.Model):
@@ -199,6 +215,9 @@ class AuditEvent(models.Model):
     before = models.CharField(max_length=80, blank=True)
     after = models.CharField(max_length=80)
     note = models.TextField(blank=True)
+    actor_name = models.CharField(max_length=254, blank=True, editable=False)
+    number = models.PositiveBigIntegerField(null=True, unique=True, editable=False)
+    digest = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         ordering = ("-at", "-id")
@@ -206,3 +225,25 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}: {self.before} → {self.after}"
+
+
+class Answered(models.Model):
+    """The answer to a request with an `Idempotency-Key`, given again when it is repeated.
+
+    asked: SHA-256 of method, path and body.  status: 0 while the first request is under way.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    asked = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.JSONField(null=True)
+    created = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "key"], name="once_per_key")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.user}"

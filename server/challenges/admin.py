@@ -46,7 +46,7 @@ class PhasePage(admin.ModelAdmin):
 
     list_display = ("title", "challenge", "opens", "closes", "visibility", "per_day")
     list_filter = ("challenge",)
-    readonly_fields = ("challenge", "slug", "truth")
+    readonly_fields = ("challenge", "slug", "truth", "protocol")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Phases come from bundles."""

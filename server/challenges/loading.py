@@ -14,7 +14,7 @@ from django.db import transaction
 from server import scoring
 from server.accounts.models import AuditEvent, User
 from server.challenges.bundle import Bundle, PhasePlan
-from server.challenges.models import Challenge, Phase, TruthVersion
+from server.challenges.models import Challenge, Phase, ProtocolVersion, TruthVersion
 
 
 def load(
@@ -106,6 +106,7 @@ def _store_phase(
 ) -> None:
     values = {
         "title": plan.title, "opens": plan.opens, "closes": plan.closes, "truth": truth,
+        "protocol": ProtocolVersion.present(challenge.protocol),
         "visibility": plan.visibility, "per_day": plan.per_day, "max_bytes": plan.max_bytes,
         "concurrent": plan.concurrent, "position": position,
     }  # fmt: skip

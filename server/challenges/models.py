@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.utils.timezone import now
 
+from server import scoring
 from server.errors import Refused
 
 
@@ -66,6 +68,41 @@ class TruthVersion(models.Model):
         super().save(*args, **kwargs)
 
 
+class ProtocolVersion(models.Model):
+    """One immutable state of a protocol: its name, its rules and their digest."""
+
+    name = models.CharField(max_length=40)
+    digest = models.CharField(max_length=64)
+    rules = models.JSONField()
+    evaluator = models.CharField(max_length=40, help_text="The evaluator that first had it.")
+    created = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        ordering = ("name", "-pk")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["name", "digest"], name="protocol_state")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store a new version.  Raises TypeError for a change."""
+        if not self._state.adding:
+            raise TypeError("a protocol version never changes: its rules make another version")
+        super().save(*args, **kwargs)
+
+    @classmethod
+    def present(cls, name: str) -> ProtocolVersion:
+        """The row of a protocol as the installed evaluator has it; made when first asked for."""
+        rules, digest = scoring.protocol_rules(name)
+        row, _ = cls.objects.get_or_create(
+            name=name, digest=digest,
+            defaults={"rules": rules, "evaluator": scoring.version()},
+        )  # fmt: skip
+        return row
+
+
 class Visibility(models.TextChoices):
     """Who sees what of a phase.  `Phase.sight` alone says what each word means."""
 
@@ -73,6 +110,22 @@ class Visibility(models.TextChoices):
     RANKS = "ranks", "ranks are public, scores one's own"
     OWN = "own", "each team sees itself only"
     STAFF = "staff", "organisers only"
+
+
+class Selection(models.TextChoices):
+    """Which of a team's scored submissions stands on the board."""
+
+    BEST = "best", "the best"
+    LAST = "last", "the last"
+    CHOSEN = "chosen", "the one the team chose"
+
+
+class Detail(models.TextChoices):
+    """How finely a participant sees their own scores where the phase is not `full`."""
+
+    OVERALL = "overall", "the overall score"
+    LABEL = "label", "a score per label"
+    TARGET = "target", "a score per target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +151,31 @@ class Sight:
 
 
 class Phase(models.Model):
-    """A stage of a challenge, with its dates and limits.  per_day 0: no limit."""
+    """A stage of a challenge, with its dates and limits; 0 is no limit.
+
+    truth, protocol: what its present board is made under (`Edition` holds the earlier ones).
+    per_day, total: submissions that are scored, in 24 hours and in all.  attempts_per_day: those
+    that are rejected, too.  embargo: until then organisers alone see scores.  merge_until: teams
+    may merge until then (None: until it closes).
+    """
 
     challenge = models.ForeignKey(Challenge, on_delete=models.CASCADE, related_name="phases")
     truth = models.ForeignKey(TruthVersion, on_delete=models.PROTECT, related_name="phases")
+    protocol = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="phases")
     slug = models.SlugField(max_length=60)
     title = models.CharField(max_length=120)
     position = models.PositiveSmallIntegerField(default=0)
     opens = models.DateTimeField()
     closes = models.DateTimeField()
     visibility = models.CharField(max_length=10, choices=Visibility, default=Visibility.FULL)
+    embargo = models.DateTimeField(null=True, blank=True)
+    selection = models.CharField(max_length=10, choices=Selection, default=Selection.BEST)
+    detail = models.CharField(max_length=10, choices=Detail, default=Detail.LABEL)
+    digits = models.PositiveSmallIntegerField(default=3)
     per_day = models.PositiveIntegerField(default=5)
+    total = models.PositiveIntegerField(default=0)
+    attempts_per_day = models.PositiveIntegerField(default=20)
+    merge_until = models.DateTimeField(null=True, blank=True)
     max_bytes = models.PositiveBigIntegerField(default=20 * 2**30)
     concurrent = models.PositiveIntegerField(default=1)
 
@@ -179,6 +246,52 @@ class Phase(models.Model):
             case Visibility.OWN:
                 return Sight(entry=own, scores=own, result=False, digits=3)
         return Sight(entry=False, scores=False, result=False)
+
+
+class Edition(models.Model):
+    """A phase's board under one truth version and one protocol version.
+
+    draft → scoring → ready → published → replaced, or discarded before it was published.
+    One edition of a phase is published at a time: the one `Phase.truth` and `Phase.protocol` name.
+    diff: what publishing changes against the one before it, once ready.
+    """
+
+    class State(models.TextChoices):
+        DRAFT = "draft"
+        SCORING = "scoring"
+        READY = "ready"
+        PUBLISHED = "published"
+        REPLACED = "replaced"
+        DISCARDED = "discarded"
+
+    phase = models.ForeignKey(Phase, on_delete=models.CASCADE, related_name="editions")
+    number = models.PositiveIntegerField()
+    truth = models.ForeignKey(TruthVersion, on_delete=models.PROTECT, related_name="+")
+    protocol = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=10, choices=State, default=State.DRAFT, editable=False)
+    note = models.TextField(blank=True)
+    diff = models.JSONField(null=True, editable=False)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created = models.DateTimeField(default=now, editable=False)
+    published = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ("phase", "-number")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["phase", "number"], name="edition_number"),
+            models.UniqueConstraint(
+                fields=["phase"], condition=models.Q(state="published"), name="one_published"
+            ),
+            models.UniqueConstraint(
+                fields=["phase"], condition=models.Q(state__in=("draft", "scoring", "ready")),
+                name="one_in_preparation",
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.phase}, edition {self.number}"
 
 
 def _date(at: datetime) -> str:

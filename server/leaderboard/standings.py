@@ -81,7 +81,7 @@ def best_evaluations(phase: Phase, *, label: str = "") -> QuerySet[Evaluation]:
     current = Evaluation.objects.filter(
         submission__phase=phase,
         truth=phase.truth,
-        protocol=phase.challenge.protocol,
+        protocol=phase.protocol,
         status=Evaluation.Status.SCORED,
     )
     newer = current.filter(submission=OuterRef("submission"), pk__gt=OuterRef("pk"))

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from server.accounts.admin import ReadOnly
 from server.errors import Refused
 from server.submissions import intake
-from server.submissions.models import Evaluation, ItemScore, Submission, Upload
+from server.submissions.models import Evaluation, Item, Submission, Upload
 
 
 @admin.register(Upload)
@@ -51,7 +51,7 @@ class Evaluations(ReadOnly):
     list_filter = ("status", "truth")
 
 
-@admin.register(ItemScore)
+@admin.register(Item)
 class Items(ReadOnly):
     """Targets: who holds them, how often they were tried."""
 

@@ -24,12 +24,12 @@ from django.utils.timezone import now
 
 from server import queue, scoring
 from server.challenges.models import TruthVersion
-from server.submissions.models import Blame, Evaluation, ItemScore, Submission
+from server.submissions.models import Blame, Evaluation, Item, Submission
 
 SCORE_JOB = "server.submissions.evaluation.score_item"
 GIVE_UP_JOB = "server.submissions.evaluation.give_up"
 Status = Evaluation.Status
-ItemStatus = ItemScore.Status
+ItemStatus = Item.Status
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ def rules_of(truth: TruthVersion, protocol: str) -> scoring.Rules:
 
 def rules(evaluation: Evaluation) -> scoring.Rules:
     """The rules of one evaluation."""
-    return rules_of(evaluation.truth, evaluation.protocol)
+    return rules_of(evaluation.truth, evaluation.protocol.name)
 
 
 @transaction.atomic
@@ -55,20 +55,20 @@ def start(submission: Submission, *, report: dict[str, Any]) -> Evaluation | Non
     if not submission.advance(Submission.Status.QUEUED, report=report, message=message):
         return None
     evaluation = Evaluation.objects.create(
-        submission=submission, truth=phase.truth, protocol=phase.challenge.protocol,
+        submission=submission, truth=phase.truth, protocol=phase.protocol,
         evaluator=scoring.version(), status=Status.QUEUED,
     )  # fmt: skip
     items = [
-        ItemScore(evaluation=evaluation, target=i.target, crop=i.crop, label=i.label,
-                  voxels=i.voxels)
+        Item(evaluation=evaluation, team=submission.team, target=i.target, crop=i.crop,
+             label=i.label, voxels=i.voxels)
         for i in scoring.items(rules(evaluation))
     ]  # fmt: skip
-    for item in ItemScore.objects.bulk_create(items):
+    for item in Item.objects.bulk_create(items):
         ask_for_score(item)
     return evaluation
 
 
-def ask_for_score(item: ItemScore) -> None:
+def ask_for_score(item: Item) -> None:
     """Queue the scoring of one target, once the transaction has committed."""
     queue.enqueue(
         queue.SCORE, SCORE_JOB, item.evaluation_id, item.target, name=f"score-{item.pk}",
@@ -115,12 +115,12 @@ def finish_if_complete(evaluation: Evaluation) -> bool:
 
 def give_up(job: Any, connection: Any, kind: Any, error: BaseException, trace: Any) -> None:
     """Called when scoring a target raised: try again, or fail for good after the last attempt."""
-    item = ItemScore.objects.filter(evaluation_id=job.args[0], target=job.args[1]).first()
+    item = Item.objects.filter(evaluation_id=job.args[0], target=job.args[1]).first()
     if item is not None and item.status == ItemStatus.SCORING:
         release(item, error=error)
 
 
-def release(item: ItemScore, *, error: BaseException | None = None) -> bool:
+def release(item: Item, *, error: BaseException | None = None) -> bool:
     """Take an item from a worker that failed or vanished; queue it again or fail its evaluation.
 
     True if it was queued again.  False: that was the last attempt, or somebody else was faster.
@@ -185,15 +185,15 @@ def progress(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _evaluation(key: int) -> Evaluation:
     rows = Evaluation.objects.select_related(
-        "truth", "submission__upload", "submission__phase__challenge"
+        "truth", "protocol", "submission__upload", "submission__phase__challenge"
     )
     return rows.get(pk=key)
 
 
-def _claim(evaluation: Evaluation, target: str) -> ItemScore | None:
+def _claim(evaluation: Evaluation, target: str) -> Item | None:
     """Take an item that waits, or whose holder gives no sign of life.  None: nothing to take."""
     free = Q(status=ItemStatus.QUEUED) | Q(status=ItemStatus.SCORING, lease__lt=now())
-    item = ItemScore.objects.filter(free, evaluation=evaluation, target=target)
+    item = Item.objects.filter(free, evaluation=evaluation, target=target)
     taken = item.filter(attempts__lt=settings.ITEM_ATTEMPTS).update(
         status=ItemStatus.SCORING, attempts=F("attempts") + 1, worker=socket.gethostname(),
         lease=_lease(), changed=now(),
@@ -201,7 +201,7 @@ def _claim(evaluation: Evaluation, target: str) -> ItemScore | None:
     if not taken:
         return None
     _show_scoring(evaluation)
-    return ItemScore.objects.get(evaluation=evaluation, target=target)
+    return Item.objects.get(evaluation=evaluation, target=target)
 
 
 def _show_scoring(evaluation: Evaluation) -> None:
@@ -217,14 +217,14 @@ def _lease() -> datetime:
     return now() + timedelta(seconds=settings.ITEM_LEASE_S)
 
 
-def _mine(item: ItemScore) -> QuerySet[ItemScore]:
+def _mine(item: Item) -> QuerySet[Item]:
     """The item's row, unless it was released or taken by a later attempt."""
-    rows = ItemScore.objects.filter(pk=item.pk, status=ItemStatus.SCORING)
+    rows = Item.objects.filter(pk=item.pk, status=ItemStatus.SCORING)
     return rows.filter(attempts=item.attempts)
 
 
 @contextmanager
-def _kept(item: ItemScore) -> Iterator[None]:
+def _kept(item: Item) -> Iterator[None]:
     """Extend the item's lease from a thread while the block runs."""
     over = threading.Event()
 

@@ -59,10 +59,12 @@ def ask_for_check(submission: Submission) -> None:
 
 def check(submission_id: int) -> None:
     """Job: look at the metadata; reject, or accept and begin chapter two in one transaction."""
-    submission = Submission.objects.select_related("upload", "phase__truth").get(pk=submission_id)
+    submission = Submission.objects.select_related("upload", "phase__truth", "phase__protocol").get(
+        pk=submission_id
+    )
     if submission.status != Status.RECEIVED or not submission.advance(Status.CHECKING):
         return  # cancelled meanwhile, or checked by another worker
-    rules = evaluation.rules_of(submission.phase.truth, submission.phase.challenge.protocol)
+    rules = evaluation.rules_of(submission.phase.truth, submission.phase.protocol.name)
     upload = submission.upload
     accepted, report = scoring.check(upload.path, rules, called=upload.filename)
     if accepted:

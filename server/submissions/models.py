@@ -1,10 +1,10 @@
 """What happened to a participant's bytes: upload, submission, evaluation, item scores.
 
-Upload      open → finished | expired
+Upload      open → verifying → finished | expired
 Submission  received → checking → queued → scoring → scored
             rejected (participant), failed (system or organiser), cancelled
 Evaluation  queued → scoring → scored | failed | cancelled      re-scoring makes a new row
-ItemScore   queued → scoring → scored | failed                  one per target
+Item        queued → scoring → scored | quarantined | cancelled   one per target
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent, Team, User
-from server.challenges.models import Phase, Sight, TruthVersion
+from server.challenges.models import Phase, ProtocolVersion, Sight, TruthVersion
 from server.errors import IllegalTransition
 
 Steps = dict[str, frozenset[str]]
@@ -69,11 +69,13 @@ class Upload(Staged):
 
     class Status(models.TextChoices):
         OPEN = "open"
+        VERIFYING = "verifying"
         FINISHED = "finished"
         EXPIRED = "expired"
 
     STEPS = {
-        Status.OPEN: frozenset({Status.FINISHED, Status.EXPIRED}),
+        Status.OPEN: frozenset({Status.VERIFYING, Status.FINISHED, Status.EXPIRED}),
+        Status.VERIFYING: frozenset({Status.FINISHED, Status.EXPIRED, Status.OPEN}),
         Status.FINISHED: frozenset({Status.EXPIRED}),  # only if nobody submits it
     }
 
@@ -126,8 +128,8 @@ class Submissions(models.QuerySet["Submission"]):
     def with_progress(self) -> Submissions:
         """Each with `items_done` and `items_total` of its newest evaluation; 0 before that."""
         evaluations = Evaluation.objects.filter(submission=models.OuterRef("pk"))
-        items = ItemScore.objects.filter(evaluation=models.OuterRef("newest")).order_by()
-        done = models.Q(status=ItemScore.Status.SCORED)
+        items = Item.objects.filter(evaluation=models.OuterRef("newest")).order_by()
+        done = models.Q(status=Item.Status.SCORED)
         rows = self.annotate(newest=models.Subquery(evaluations.order_by("-pk").values("pk")[:1]))
         light = Evaluation.objects.defer("result", "labels", "timings")  # a list shows none of them
         return rows.annotate(
@@ -145,14 +147,18 @@ class Submissions(models.QuerySet["Submission"]):
         return self.filter(team=team, phase=phase, status__in=Submission.LIVE)
 
 
-def _count(items: models.QuerySet[ItemScore]) -> Coalesce:
+def _count(items: models.QuerySet[Item]) -> Coalesce:
     """How many of these rows belong to each row outside, in the same query."""
     number = items.values("evaluation").annotate(number=models.Count("pk")).values("number")
     return Coalesce(models.Subquery(number), 0)
 
 
 class Submission(Staged):
-    """An upload entered under a method's name."""
+    """An upload entered under a method's name.
+
+    chosen: its team wants it on the board of a phase that lets them choose.
+    disqualified: why organisers took it off the board; empty for all others.
+    """
 
     class Status(models.TextChoices):
         RECEIVED = "received"
@@ -172,6 +178,7 @@ class Submission(Staged):
         }),
         Status.QUEUED: frozenset({Status.SCORING, Status.FAILED, Status.CANCELLED}),
         Status.SCORING: frozenset({Status.SCORED, Status.FAILED, Status.CANCELLED}),
+        Status.FAILED: frozenset({Status.SCORING, Status.SCORED}),  # an organiser tries again
     }  # fmt: skip
     NEXT_STEP: ClassVar = {
         Status.RECEIVED: "Wait: the check begins in a moment.",
@@ -196,6 +203,8 @@ class Submission(Staged):
     incident = models.CharField(max_length=12, blank=True, editable=False)
     report = models.JSONField(null=True, editable=False)
     quota_used = models.BooleanField(default=True, editable=False)
+    chosen = models.BooleanField(default=False, editable=False)
+    disqualified = models.TextField(blank=True, editable=False)
     created = models.DateTimeField(default=now, editable=False)
 
     objects = Submissions.as_manager()
@@ -238,6 +247,7 @@ class Evaluation(Staged):
 
     labels: {label: {"kind", "score", …}} as in the result.  result: its canonical JSON text, which
     `evaluator score` prints too.  timings: seconds per target, kept beside it.
+    background: it is a re-scoring, which waits for everything else.
     """
 
     class Status(models.TextChoices):
@@ -255,8 +265,11 @@ class Evaluation(Staged):
 
     submission = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="evaluations")
     truth = models.ForeignKey(TruthVersion, on_delete=models.PROTECT, related_name="evaluations")
-    protocol = models.CharField(max_length=40)
+    protocol = models.ForeignKey(
+        ProtocolVersion, on_delete=models.PROTECT, related_name="evaluations"
+    )
     evaluator = models.CharField(max_length=40)
+    background = models.BooleanField(default=False, editable=False)
     created = models.DateTimeField(default=now, editable=False)
     finished = models.DateTimeField(null=True, editable=False)
     overall = models.FloatField(null=True, editable=False)
@@ -279,36 +292,101 @@ class Evaluation(Staged):
 
 
 class ItemScore(models.Model):
-    """The score of one target.  A row in `scoring` is held by a worker until `lease` passes.
+    """The score of one target for one content, computed once and never changed.
 
-    score: `TargetScore` as JSON, null until scored.  attempts: how often it was begun.
+    key: SHA-256 of all that it depends on: content of the prediction, truth and grid of the
+    target, protocol, evaluator (`scoring.score_key`).  score: `TargetScore` as JSON.
+    """
+
+    key = models.CharField(max_length=64, unique=True)
+    target = models.CharField(max_length=210)
+    content = models.CharField(max_length=64)
+    truth_digest = models.CharField(max_length=64)
+    protocol = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="+")
+    evaluator = models.CharField(max_length=40)
+    score = models.JSONField()
+    seconds = models.FloatField()
+    created = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.target}, {self.key[:12]}…"
+
+
+class Item(models.Model):
+    """One target of an evaluation.  A row in `scoring` is held by a worker until `lease` passes.
+
+    team, queue, background, place: whose it is, which workers take it, and when it is its turn.
+    score: its `TargetScore` as JSON, null until scored.  reused: the score was known already.
+    attempts: how often it was begun.  deaths: how often the process that worked on it died.
+    trouble: what went wrong last, for organisers.
     """
 
     class Status(models.TextChoices):
         QUEUED = "queued"
         SCORING = "scoring"
         SCORED = "scored"
+        QUARANTINED = "quarantined"
+        CANCELLED = "cancelled"
         FAILED = "failed"
 
     evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="items")
+    team = models.ForeignKey(Team, null=True, on_delete=models.CASCADE, related_name="+")
     target = models.CharField(max_length=210)
     crop = models.CharField(max_length=104)
     label = models.CharField(max_length=100)
     voxels = models.PositiveBigIntegerField()
-    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    queue = models.CharField(max_length=20, default="score")
+    background = models.BooleanField(default=False)
+    place = models.PositiveIntegerField(default=0)
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     score = models.JSONField(null=True)
+    content = models.CharField(max_length=64, blank=True)
+    reused = models.BooleanField(default=False)
     attempts = models.PositiveSmallIntegerField(default=0)
+    deaths = models.PositiveSmallIntegerField(default=0)
+    trouble = models.TextField(blank=True)
     worker = models.CharField(max_length=120, blank=True)
+    begun = models.DateTimeField(null=True)
     changed = models.DateTimeField(default=now)
     lease = models.DateTimeField(null=True)
     seconds = models.FloatField(null=True)
 
     class Meta:
-        ordering = ("evaluation", "voxels", "target")
+        ordering = ("evaluation", "place", "voxels", "target")
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["evaluation", "target"], name="once_per_target")
         ]
-        indexes: ClassVar = [models.Index(fields=["status", "lease"])]
+        indexes: ClassVar = [
+            models.Index(fields=["status", "lease"]),
+            models.Index(fields=["status", "queue", "background", "team", "place"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.target} of {self.evaluation_id}"
+
+
+class Grant(models.Model):
+    """Submissions that organisers give a team beyond a phase's limits, with the reason."""
+
+    class What(models.TextChoices):
+        PER_DAY = "per_day", "scored in 24 hours"
+        TOTAL = "total", "scored in all"
+        ATTEMPTS = "attempts_per_day", "attempts in 24 hours"
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="grants")
+    phase = models.ForeignKey(Phase, on_delete=models.CASCADE, related_name="grants")
+    what = models.CharField(max_length=20, choices=What)
+    extra = models.PositiveIntegerField()
+    reason = models.TextField()
+    by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created = models.DateTimeField(default=now, editable=False)
+    expires = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created",)
+
+    def __str__(self) -> str:
+        return f"{self.extra} more {self.get_what_display()} for {self.team}"

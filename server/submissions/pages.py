@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from server.accounts.models import AuditEvent, Team
 from server.challenges.models import Phase
 from server.errors import Refused
-from server.submissions.models import ItemScore, Submission
+from server.submissions.models import Item, Submission
 from server.submissions.uploads import refuse_submission
 
 Status = Submission.Status
@@ -90,8 +90,8 @@ def times(submission: Submission, events: Iterable[AuditEvent]) -> dict[str, dat
 
 def state_tag(submission: Submission, viewer_pk: int) -> str:
     """An ETag that changes whenever the submission's page would."""
-    scored = ItemScore.objects.filter(
-        evaluation__submission=submission, status=ItemScore.Status.SCORED
+    scored = Item.objects.filter(
+        evaluation__submission=submission, status=Item.Status.SCORED
     ).count()
     last = submission.evaluations.order_by("-pk").values_list("pk", "changed").first()
     state = f"{submission.changed.timestamp()}-{last[0]}-{last[1].timestamp()}" if last else "0"

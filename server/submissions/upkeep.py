@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from server import queue
 from server.submissions import evaluation, intake, uploads
-from server.submissions.models import Evaluation, ItemScore, Submission
+from server.submissions.models import Evaluation, Item, Submission
 
 CHECK_PATIENCE = timedelta(minutes=2)
 QUEUE_PATIENCE = timedelta(seconds=10)
@@ -62,15 +62,15 @@ def _check_again(*, at: datetime) -> int:
 
 def _release_abandoned(*, at: datetime) -> int:
     """Items whose worker has given no sign of life until the lease ran out."""
-    lost = ItemScore.objects.filter(status=ItemScore.Status.SCORING, lease__lt=at)
+    lost = Item.objects.filter(status=Item.Status.SCORING, lease__lt=at)
     return sum(evaluation.release(item) for item in lost)
 
 
 def _ask_again(*, at: datetime) -> int:
     """Waiting items that no message in the queue is about."""
     live = Evaluation.objects.filter(status__in=Evaluation.LIVE)
-    items = ItemScore.objects.filter(
-        evaluation__in=live, status=ItemScore.Status.QUEUED, changed__lt=at - QUEUE_PATIENCE
+    items = Item.objects.filter(
+        evaluation__in=live, status=Item.Status.QUEUED, changed__lt=at - QUEUE_PATIENCE
     )
     waiting = queue.waiting(queue.SCORE)
     lost = [item for item in items if f"score-{item.pk}" not in waiting]
@@ -82,6 +82,6 @@ def _ask_again(*, at: datetime) -> int:
 def _publish_complete() -> int:
     """Evaluations whose last job died between its score and the result."""
     live = Evaluation.objects.filter(status=Evaluation.Status.SCORING)
-    waiting = ItemScore.objects.exclude(status=ItemScore.Status.SCORED)
+    waiting = Item.objects.exclude(status=Item.Status.SCORED)
     complete = live.exclude(pk__in=waiting.values("evaluation"))
     return sum(evaluation.finish_if_complete(row) for row in complete)

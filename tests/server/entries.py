@@ -10,8 +10,8 @@ from django.utils.timezone import now
 
 from evaluator.scores import Status, Sums, TargetScore
 from server.accounts.models import AuditEvent, Membership, Team, User
-from server.challenges.models import Challenge, Phase, TruthVersion
-from server.submissions.models import Evaluation, ItemScore, Submission, Upload
+from server.challenges.models import Challenge, Phase, ProtocolVersion, TruthVersion
+from server.submissions.models import Evaluation, Item, Submission, Upload
 
 MANIFEST = """crop_name,dataset,class_label,voxel_size,translation,shape
 1,jrc_demo-1,mito,[8.0;4.0;4.0],[0.0;0.0;0.0],[32;48;64]
@@ -54,7 +54,8 @@ def phase(owner: Challenge, slug: str = "test", *, opens: int = -1, closes: int 
     """A phase; opens, closes: days from now."""
     at = now()
     return Phase.objects.create(
-        challenge=owner, truth=owner.truths.first(), slug=slug, title=f"Phase {slug}",
+        challenge=owner, truth=owner.truths.first(), slug=slug,
+        protocol=ProtocolVersion.present(owner.protocol), title=f"Phase {slug}",
         opens=at + timedelta(days=opens), closes=at + timedelta(days=closes), **fields,
     )  # fmt: skip
 
@@ -80,13 +81,13 @@ def submission(where: Phase, by: Team, *, status: str = "scoring", **fields) -> 
 def evaluation(of: Submission, *, status: str = "scoring", done: int = 0, **fields) -> Evaluation:
     """Its evaluation under the phase's truth, with a row per target of which `done` are scored."""
     made = Evaluation.objects.create(
-        submission=of, truth=of.phase.truth, protocol="crista-1", evaluator="0.1.0",
+        submission=of, truth=of.phase.truth, protocol=of.phase.protocol, evaluator="0.1.0",
         status=status, **fields,
     )  # fmt: skip
     for place, (target, voxels) in enumerate(TARGETS):
         crop, label = target.split("/")
         score = TargetScore(crop, label, Status.SCORED, voxels, Sums(), "0" * 64).to_json()
-        ItemScore.objects.create(
+        Item.objects.create(
             evaluation=made, target=target, crop=crop, label=label, voxels=voxels,
             status="scored" if place < done else "queued", score=score if place < done else None,
         )  # fmt: skip

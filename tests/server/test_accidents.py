@@ -14,7 +14,7 @@ import pytest
 from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent, Token
-from server.submissions.models import ItemScore, Submission, Upload
+from server.submissions.models import Item, Submission, Upload
 from server.submissions.upkeep import sweep
 from tests.server.making import api, entered, send
 from tests.server.submissions.test_evaluation import database_url
@@ -83,7 +83,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time(
     submission = entered(phase, people.ada, packed.read_bytes())
     process = start_worker(queue_server)
     deadline = time.monotonic() + 60
-    while not ItemScore.objects.exclude(status="queued").exists():
+    while not Item.objects.exclude(status="queued").exists():
         assert time.monotonic() < deadline, "the worker did not begin"
         time.sleep(0.005)
     kill_with_children(process)
@@ -92,6 +92,6 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time(
     work()
     submission.refresh_from_db()
     assert submission.status == "scored"
-    assert max(ItemScore.objects.values_list("attempts", flat=True)) <= 2
+    assert max(Item.objects.values_list("attempts", flat=True)) <= 2
     assert AuditEvent.objects.filter(kind="evaluation", after="scored").count() == 1
     assert Submission.objects.count() == 1

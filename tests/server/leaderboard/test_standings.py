@@ -1,6 +1,7 @@
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
+from server.challenges.models import ProtocolVersion
 from server.leaderboard.standings import board, ranked
 from tests.server import entries
 from tests.server.making import person
@@ -80,7 +81,9 @@ def test_scores_of_another_phase_of_another_truth_and_of_another_protocol_do_not
     ada = person("Ada").own_team
     entries.scored(entries.phase(phase.challenge, "other"), ada, 0.9)
     old = entries.scored(phase, ada, 0.8)
-    old.evaluation.__class__.objects.filter(submission=old).update(protocol="older")
+    old.evaluation.__class__.objects.filter(submission=old).update(
+        protocol=ProtocolVersion.present("cellmap-2026.1")
+    )
     assert rows(phase) == []
     entries.scored(phase, ada, 0.7)
     assert rows(phase) == [(1, "Ada", 0.7)]

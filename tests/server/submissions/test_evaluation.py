@@ -16,7 +16,7 @@ from server import queue
 from server.accounts.models import AuditEvent
 from server.challenges.models import TruthVersion
 from server.submissions import evaluation, intake
-from server.submissions.models import Evaluation, ItemScore, Submission
+from server.submissions.models import Evaluation, Item, Submission
 from tests.server.making import entered
 
 
@@ -90,9 +90,9 @@ def test_the_order_of_the_jobs_changes_no_byte(accepted, phase, people, packed):
 
 def test_a_job_that_runs_twice_or_late_changes_nothing(accepted):
     score(accepted)
-    before = Evaluation.objects.values().get(), list(ItemScore.objects.values())
+    before = Evaluation.objects.values().get(), list(Item.objects.values())
     score(accepted)
-    assert (Evaluation.objects.values().get(), list(ItemScore.objects.values())) == before
+    assert (Evaluation.objects.values().get(), list(Item.objects.values())) == before
 
 
 def test_jobs_beside_each_other_publish_once_and_count_each_target_once(accepted):
@@ -177,7 +177,7 @@ def test_a_worker_shows_that_it_lives_while_it_scores(accepted, settings):
     first.refresh_from_db()
     with evaluation._kept(first):
         deadline = now() + timedelta(seconds=10)
-        while ItemScore.objects.get(pk=first.pk).lease <= first.lease:
+        while Item.objects.get(pk=first.pk).lease <= first.lease:
             assert now() < deadline
 
 
@@ -220,11 +220,11 @@ def test_what_has_ended_does_not_fail_afterwards(accepted):
     assert (accepted.submission.status, accepted.submission.incident) == ("scored", "")
 
 
-def hold(item: ItemScore, *, until) -> None:
+def hold(item: Item, *, until) -> None:
     """As if another worker had taken the item."""
     Evaluation.objects.filter(pk=item.evaluation_id).update(status="scoring")
     Submission.objects.update(status="scoring")
-    ItemScore.objects.filter(pk=item.pk).update(status="scoring", attempts=1, lease=until)
+    Item.objects.filter(pk=item.pk).update(status="scoring", attempts=1, lease=until)
 
 
 def test_a_forking_worker_of_its_own_scores_what_this_process_submitted(

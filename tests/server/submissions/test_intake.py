@@ -9,7 +9,7 @@ from server import queue
 from server.accounts.models import AuditEvent
 from server.errors import Refused
 from server.submissions import intake
-from server.submissions.models import Evaluation, ItemScore, Submission, Upload
+from server.submissions.models import Evaluation, Item, Submission, Upload
 from tests.server.making import entered, stored
 
 
@@ -102,7 +102,7 @@ def test_a_good_one_gets_a_row_and_a_job_per_target_smallest_first(phase, people
     intake.check(submission.pk)
     submission.refresh_from_db()
     assert submission.status == "queued"
-    items = list(ItemScore.objects.order_by("pk"))
+    items = list(Item.objects.order_by("pk"))
     assert len(items) == 6
     assert [i.voxels for i in items] == sorted(i.voxels for i in items)
     assert queue.waiting(queue.SCORE) == {f"score-{item.pk}" for item in items}

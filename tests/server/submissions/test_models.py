@@ -3,7 +3,7 @@ from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent
 from server.errors import IllegalTransition
-from server.submissions.models import Evaluation, ItemScore, Submission, Upload
+from server.submissions.models import Evaluation, Item, Submission, Upload
 from tests.server.making import moment, stored
 
 S = Submission.Status
@@ -80,13 +80,13 @@ def test_progress_counts_the_newest_evaluation_only(submission):
     truth = submission.phase.truth
     for done in (3, 1):
         evaluation = Evaluation.objects.create(
-            submission=submission, truth=truth, protocol="crista-1", evaluator="0",
-            status=Evaluation.Status.SCORING,
+            submission=submission, truth=truth, protocol=submission.phase.protocol,
+            evaluator="0", status=Evaluation.Status.SCORING,
         )  # fmt: skip
         for number in range(4):
-            ItemScore.objects.create(
+            Item.objects.create(
                 evaluation=evaluation, target=f"c/{number}", crop="c", label=str(number), voxels=1,
-                status=ItemScore.Status.SCORED if number < done else ItemScore.Status.QUEUED,
+                status=Item.Status.SCORED if number < done else Item.Status.QUEUED,
             )  # fmt: skip
     row = Submission.objects.with_progress().get()
     assert (row.items_done, row.items_total) == (1, 4)

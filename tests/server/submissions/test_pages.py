@@ -4,7 +4,7 @@ import pytest
 from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent
-from server.submissions.models import ItemScore, Submission
+from server.submissions.models import Item, Submission
 from server.submissions.pages import history, quota, state_tag, times, way
 from tests.server import entries
 from tests.server.making import person
@@ -68,7 +68,7 @@ def test_the_tag_changes_with_every_scored_target_every_state_and_every_viewer()
     scoring = entries.evaluation(row, done=1)
     seen.add(state_tag(row, 1))
     assert state_tag(row, 1) in seen
-    ItemScore.objects.filter(evaluation=scoring).update(status="scored")
+    Item.objects.filter(evaluation=scoring).update(status="scored")
     seen.add(state_tag(row, 1))
     Submission.objects.filter(pk=row.pk).update(status="scored")
     row.refresh_from_db()

@@ -90,7 +90,8 @@ def test_a_person_may_submit_for_each_of_their_teams(once, people, queue_up):
 def test_each_phase_has_its_own_quota(once, people, queue_up):
     end(entered(once, people.ada, DATA), "scored")
     other = Phase.objects.create(
-        challenge=once.challenge, truth=once.truth, slug="other", title="Other", opens=once.opens,
+        challenge=once.challenge, truth=once.truth, protocol=once.protocol, slug="other",
+        title="Other", opens=once.opens,
         closes=once.closes, per_day=1,
     )  # fmt: skip
     assert may_submit(other, people.ada)

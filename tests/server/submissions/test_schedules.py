@@ -10,7 +10,7 @@ from django.utils.timezone import now
 from server.accounts.models import AuditEvent
 from server.errors import IllegalTransition
 from server.submissions import evaluation, intake, uploads
-from server.submissions.models import Evaluation, ItemScore, Submission, Upload
+from server.submissions.models import Evaluation, Item, Submission, Upload
 from server.submissions.upkeep import sweep
 from tests.server.making import entered
 from tests.server.submissions.test_uploads import write
@@ -32,7 +32,7 @@ class Accidents:
     def __init__(self, row: Evaluation, queue_server, rng: random.Random) -> None:
         self.row, self.queue_server, self.rng = row, queue_server, rng
 
-    def item(self) -> ItemScore:
+    def item(self) -> Item:
         return self.rng.choice(list(self.row.items.all()))
 
     def a_job_runs(self) -> None:
@@ -43,7 +43,7 @@ class Accidents:
         waiting = self.row.items.filter(status="queued", attempts__lt=2)
         if item := waiting.order_by("?").first():
             evaluation._claim(evaluation._evaluation(self.row.pk), item.target)
-            ItemScore.objects.filter(pk=item.pk).update(lease=now())
+            Item.objects.filter(pk=item.pk).update(lease=now())
 
     def a_job_raises_but_not_for_good(self) -> None:
         held = self.row.items.filter(status="scoring", attempts__lt=3).first()

@@ -7,7 +7,7 @@ from django.utils.timezone import now
 
 from server import queue, scoring
 from server.submissions import evaluation, intake
-from server.submissions.models import Evaluation, ItemScore, Submission
+from server.submissions.models import Evaluation, Item, Submission
 from server.submissions.upkeep import Swept, sweep
 from tests.server.making import entered
 
@@ -60,7 +60,7 @@ def test_a_lost_queue_loses_no_score(accepted, work, queue_up):
 
 def test_an_item_whose_worker_died_goes_to_another(accepted, work):
     first = accepted.items.first()
-    ItemScore.objects.filter(pk=first.pk).update(status="scoring", attempts=1, lease=now())
+    Item.objects.filter(pk=first.pk).update(status="scoring", attempts=1, lease=now())
     assert sweep(at=now() + LATER).released == 1
     work()
     first.refresh_from_db()
@@ -69,7 +69,7 @@ def test_an_item_whose_worker_died_goes_to_another(accepted, work):
 
 def test_an_item_that_kills_three_workers_fails_its_submission(accepted):
     first = accepted.items.first()
-    ItemScore.objects.filter(pk=first.pk).update(status="scoring", attempts=3, lease=now())
+    Item.objects.filter(pk=first.pk).update(status="scoring", attempts=3, lease=now())
     sweep(at=now() + LATER)
     submission = Submission.objects.get()
     assert (submission.status, submission.blame, submission.quota_used) == (
@@ -83,7 +83,7 @@ def test_scores_whose_last_job_died_before_the_result_are_published(accepted):
         evaluation.score_item(accepted.pk, item.target)
     path, rules = accepted.submission.upload.path, evaluation.rules(accepted)
     score = scoring.score_item(last.target, path, rules)
-    ItemScore.objects.filter(pk=last.pk).update(status="scored", score=score)  # and then: killed
+    Item.objects.filter(pk=last.pk).update(status="scored", score=score)  # and then: killed
     assert status() == "scoring"
     assert sweep(at=now()).published == 1
     assert status() == "scored"

@@ -1,7 +1,7 @@
 import pytest
 from django.test import Client
 
-from server.submissions.models import ItemScore, Submission
+from server.submissions.models import Item, Submission
 from tests.server import entries
 from tests.server.making import entered, person
 from tests.server.reading import signed_in, text_of
@@ -136,10 +136,10 @@ def test_a_poll_is_answered_304_until_something_changes(ada):
     assert first.context["etag"] == tag
     again = client.get(f"{page(row)}live/", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
-    item = ItemScore.objects.filter(evaluation=scoring, status="queued").first()
-    done = ItemScore.objects.filter(evaluation=scoring, status="scored").first()
+    item = Item.objects.filter(evaluation=scoring, status="queued").first()
+    done = Item.objects.filter(evaluation=scoring, status="scored").first()
     score = done.score | {"crop": item.crop, "label": item.label}
-    ItemScore.objects.filter(pk=item.pk).update(status="scored", score=score)
+    Item.objects.filter(pk=item.pk).update(status="scored", score=score)
     changed = client.get(f"{page(row)}live/", headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert "2 of 3 targets scored" in changed.content.decode()
