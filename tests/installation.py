@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -27,6 +27,7 @@ class Installation:
     home: Path
     address: str
     process: subprocess.Popen
+    environment: dict[str, str] = field(default_factory=dict)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command on it; what it printed."""
@@ -54,27 +55,32 @@ class Installation:
         return httpx.get(f"{self.address}/api/{path}", headers=headers)
 
     def run(self, *command: str, **environment: str) -> str:
+        known = {**os.environ, "CRISTA_HOME": str(self.home), **self.environment}
         done = subprocess.run(
-            command, env={**os.environ, "CRISTA_HOME": str(self.home), **environment},
-            cwd=self.home, capture_output=True, text=True, check=False,
+            command, env={**known, **environment}, cwd=self.home, capture_output=True, text=True,
+            check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
 
 @contextmanager
-def running(home: Path) -> Iterator[Installation]:
-    """Start everything on a free port; stop everything at the end, whatever happened."""
+def running(home: Path, *options: str, **environment: str) -> Iterator[Installation]:
+    """Start everything on a free port; stop everything at the end, whatever happened.
+
+    options: of `manage.py up`.  environment: for it, and for the commands run on it.
+    """
     port = free_port()
     with (home / "up.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(port)],
-            env={**os.environ, "CRISTA_HOME": str(home)}, stdout=log, stderr=subprocess.STDOUT,
+            [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(port), *options],
+            env={**os.environ, "CRISTA_HOME": str(home), **environment}, stdout=log,
+            stderr=subprocess.STDOUT,
         )  # fmt: skip
     address = f"http://localhost:{port}"
     try:
         wait_for(lambda: answers(f"{address}/readyz"), seconds=200, log=home / "up.log")
-        yield Installation(home, address, process)
+        yield Installation(home, address, process, environment)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
