@@ -28,7 +28,6 @@ from redis.exceptions import RedisError
 from tests.installation import Installation, running
 from tests.server.making import make_bundle
 
-PER_DAY = 8
 CONCURRENT = 2
 PART = 4096
 PATIENCE_S = 600.0
@@ -336,10 +335,10 @@ def _play(
     return broken
 
 
-def chaos_bundle(folder: Path) -> Path:
+def chaos_bundle(folder: Path, *, per_day: int) -> Path:
     """The challenge everybody submits to: two small crops, three labels."""
     bundle = make_bundle(folder, slug="chaos")
     toml = bundle / "challenge.toml"
-    limits = f"per_day = {PER_DAY}\nconcurrent = {CONCURRENT}\nattempts_per_day = 0"
+    limits = f"per_day = {per_day}\nconcurrent = {CONCURRENT}\nattempts_per_day = 0"
     toml.write_text(toml.read_text("utf-8").replace("per_day = 3", limits), "utf-8")
     return bundle

@@ -6,6 +6,7 @@ In short form in every run; `make chaos` has 200 submissions of 20 teams on each
 import os
 import zipfile
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,18 @@ import pytest
 from evaluator import get_protocol, load_manifest
 from evaluator.runner import score_submission
 from tests.postgres import postgres
-from tests.story.chaos import PER_DAY, Entry, Tally, chaos_bundle, storm
+from tests.story.chaos import Entry, Tally, chaos_bundle, storm
 from tests.synthetic import write_submission
 
 TEAMS = int(os.environ.get("CHAOS_TEAMS", "4"))
 GOOD = int(os.environ.get("CHAOS_GOOD", "3"))  # different files that each team submits
+PER_DAY = GOOD + 1
 PAUSE_S = 2.0
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    return chaos_bundle(tmp_path_factory.mktemp("chaos"))
+    return chaos_bundle(tmp_path_factory.mktemp("chaos"), per_day=PER_DAY)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,8 @@ def entry(path: Path, bundle: Path) -> Entry:
         path, truth=bundle / "truth.zarr", manifest=load_manifest(bundle),
         protocol=get_protocol("crista-1"),
     )  # fmt: skip
-    return Entry(path.stem, path.read_bytes(), result.digest)
+    digest = sha256(result.to_json().encode()).hexdigest()
+    return Entry(path.stem, path.read_bytes(), digest)
 
 
 def damaged(source: Path, path: Path) -> Path:
