@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.core import signing
 from django.db import transaction
 
-from server.accounts.models import AuditEvent, Membership, Team, User
+from server.accounts import audit
+from server.accounts.models import Membership, Team, User
 from server.accounts.teams import MOST_TEAMS
 from server.errors import Refused
 
@@ -62,7 +63,7 @@ def leave(user: User, *, team: Team) -> None:
 
 
 def _record(user: User, team: Team, what: str) -> None:
-    AuditEvent.objects.create(actor=user, kind="team", key=team.slug, after=what, note=str(user))
+    audit.record("team", team.slug, after=what, by=user, note=str(user))
 
 
 def _no_invitation() -> Refused:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from server.accounts.models import AuditEvent, Membership, Team, User
+from server.accounts import audit
+from server.accounts.models import Membership, Team, User
 from server.errors import Refused
 
 MOST_TEAMS = 10
@@ -24,7 +25,7 @@ def create_team(user: User, *, name: str) -> Team:
         )
     team = Team.objects.create(name=name)
     Membership.objects.create(team=team, user=user, role=Membership.Role.OWNER)
-    AuditEvent.objects.create(actor=user, kind="team", key=team.slug, after="created", note=name)
+    audit.record("team", team.slug, after="created", by=user, note=name)
     return team
 
 

@@ -14,8 +14,8 @@ from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from server.accounts import invitations
-from server.accounts.models import AuditEvent, Membership, Scope, Team, Token
+from server.accounts import audit, invitations
+from server.accounts.models import Membership, Scope, Team, Token
 from server.accounts.session import SignedIn
 from server.accounts.teams import create_team
 from server.errors import Refused
@@ -141,7 +141,7 @@ def tokens(request: SignedIn) -> HttpResponse:
         token, text = Token.issue(
             request.user, name=wish["name"], scopes=form.scopes(), now=now(), days=wish["days"]
         )
-        AuditEvent.objects.create(actor=request.user, kind="token", key=token.prefix, after="made")
+        audit.record("token", token.prefix, after="made", by=request.user)
         form = TokenForm()
     soon = now() + timedelta(days=14)
     context = {"tokens": request.user.tokens.all(), "form": form, "text": text}
@@ -154,6 +154,6 @@ def revoke_token(request: SignedIn, pk: int) -> HttpResponse:
     """From now on the token opens nothing."""
     token = get_object_or_404(request.user.tokens, pk=pk)
     token.delete()
-    AuditEvent.objects.create(actor=request.user, kind="token", key=token.prefix, after="revoked")
+    audit.record("token", token.prefix, after="revoked", by=request.user)
     messages.success(request, f"The token {token.name} is revoked.")
     return redirect("tokens")

@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.forms import ModelForm
 from django.http import HttpRequest
 
+from server.accounts import audit
 from server.accounts.admin import ReadOnly
-from server.accounts.models import AuditEvent
 from server.challenges.models import Challenge, Phase, TruthVersion
 
 
@@ -56,8 +56,8 @@ class PhasePage(admin.ModelAdmin):
         """Store, and write down who changed what."""
         super().save_model(request, obj, form, change)
         for name in form.changed_data:
-            AuditEvent.objects.create(
-                actor=request.user, kind="phase", key=f"{obj.challenge.slug}/{obj.slug}",
+            audit.record(
+                "phase", f"{obj.challenge.slug}/{obj.slug}", by=request.user,
                 before=f"{name} {form.initial.get(name)}"[:80],
                 after=f"{name} {form.cleaned_data[name]}"[:80],
             )  # fmt: skip

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db import transaction
 
 from server import scoring
-from server.accounts.models import AuditEvent, User
+from server.accounts import audit
+from server.accounts.models import User
 from server.challenges.bundle import Bundle, PhasePlan
 from server.challenges.models import Challenge, Phase, ProtocolVersion, TruthVersion
 
@@ -92,8 +93,8 @@ def _store(bundle: Bundle, truth: TruthVersion, *, by: User | None) -> Challenge
         newest = challenge.truths.first()
         truth.challenge, truth.number = challenge, newest.number + 1 if newest else 1
         truth.save()
-        AuditEvent.objects.create(
-            actor=by, kind="truth", key=f"{challenge.slug}/{truth.number}", after=truth.digest,
+        audit.record(
+            "truth", f"{challenge.slug}/{truth.number}", by=by, after=truth.digest,
             before=newest.digest if newest else "", note=truth.note,
         )  # fmt: skip
     for position, plan in enumerate(bundle.phases):
@@ -114,9 +115,9 @@ def _store_phase(
     if old and all(getattr(old, key) == value for key, value in values.items()):
         return
     phase, _ = challenge.phases.update_or_create(slug=plan.slug, defaults=values)
-    AuditEvent.objects.create(
-        actor=by, kind="phase", key=f"{challenge.slug}/{phase.slug}", before=_terms(old) if old
-        else "", after=_terms(phase),
+    audit.record(
+        "phase", f"{challenge.slug}/{phase.slug}", by=by, before=_terms(old) if old else "",
+        after=_terms(phase),
     )  # fmt: skip
 
 

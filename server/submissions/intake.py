@@ -8,7 +8,8 @@ from typing import Any
 from django.db import transaction
 
 from server import queue, scoring
-from server.accounts.models import AuditEvent, Team, User
+from server.accounts import audit
+from server.accounts.models import Team, User
 from server.errors import Refused
 from server.submissions import evaluation
 from server.submissions.models import Blame, Submission, Upload
@@ -42,9 +43,7 @@ def submit(
         upload=upload, phase=upload.phase, team=team, user=user, method=method,
         description=description, status=Status.RECEIVED, created=at,
     )  # fmt: skip
-    AuditEvent.objects.create(
-        actor=user, kind="submission", key=str(submission.pk), after=Status.RECEIVED, note=method
-    )
+    audit.record("submission", str(submission.pk), after=Status.RECEIVED, by=user, note=method)
     ask_for_check(submission)
     return submission
 

@@ -21,7 +21,8 @@ from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.timezone import now
 
-from server.accounts.models import AuditEvent, Team, User
+from server.accounts import audit
+from server.accounts.models import Team, User
 from server.challenges.models import Phase, ProtocolVersion, Sight, TruthVersion
 from server.errors import IllegalTransition
 
@@ -53,10 +54,8 @@ class Staged(models.Model):
             rows = type(self)._default_manager.filter(pk=self.pk, status=before)
             won = bool(rows.update(**fields))
             if won:
-                AuditEvent.objects.create(
-                    actor=by, kind=str(self._meta.model_name), key=str(self.pk),
-                    before=before, after=to, note=note,
-                )  # fmt: skip
+                kind = str(self._meta.model_name)
+                audit.record(kind, str(self.pk), before=before, after=to, by=by, note=note)
         self.refresh_from_db()
         return won
 
