@@ -21,8 +21,9 @@ from rq import Callback, Queue, SimpleWorker, Worker
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-CHECK, SCORE = "check", "score"
-QUEUES = (CHECK, SCORE)  # in order of urgency: a check takes seconds and somebody waits for it
+CHECK, SCORE, NOTIFY = "check", "score", "notify"
+# In order of urgency: a check takes seconds and somebody waits for it.
+QUEUES = (CHECK, SCORE, NOTIFY)
 
 log = structlog.get_logger(__name__)
 

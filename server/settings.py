@@ -47,6 +47,7 @@ CSRF_TRUSTED_ORIGINS = [SITE_URL]
 INSTALLED_APPS = [
     "server",
     "server.accounts",
+    "server.notices",
     "server.challenges",
     "server.submissions",
     "server.leaderboard",
@@ -215,6 +216,8 @@ UPLOAD_KEEP_HOURS = 24 * 7
 ITEM_TIMEOUT_S = 3 * 3600  # one target may take this long to score
 ITEM_LEASE_S = 90  # a scoring item without a sign of life for this long is given to another worker
 ITEM_ATTEMPTS = 3
+NOTICE_ATTEMPTS = 8  # tries to send a mail or to post to a webhook, ever further apart
+NOTICE_KEEP_DAYS = 365
 
 LOGGING = {
     "version": 1,
