@@ -15,7 +15,14 @@ title = "Test"
 opens = 2026-01-01T00:00:00Z
 closes = 2026-12-31T23:59:59Z
 visibility = "full"                 full, ranks, own or staff
-per_day = 5                         0: no limit
+embargo = 2027-01-07T12:00:00Z      organisers alone see scores until then; may be left out
+selection = "best"                  best, last or chosen: which entry of a team is on the board
+detail = "label"                    overall, label or target: what a team sees of a hidden phase
+digits = 3                          decimals of its scores there
+per_day = 5                         scored in 24 hours; 0: no limit, here and below
+total = 0                           scored in all
+attempts_per_day = 20               rejected ones, too
+merge_until = 2026-12-01T00:00:00Z  teams may merge until then; left out: until the phase closes
 max_bytes = 20_000_000_000
 concurrent = 1
 """
@@ -32,12 +39,17 @@ from typing import Any
 from django.core.validators import slug_re
 
 from server import scoring
-from server.challenges.models import Visibility
+from server.challenges.models import Detail, Selection, Visibility
 
 REQUIRED = ("slug", "title", "protocol")
 OPTIONAL = {
     "summary": "", "manifest": "manifest.csv", "truth": "truth.zarr", "overview": "overview.md",
     "rules": "rules.md", "note": "",
+}  # fmt: skip
+MOMENTS = ("opens", "closes", "embargo", "merge_until")
+WORDS = {"visibility": Visibility, "selection": Selection, "detail": Detail}
+NUMBERS = {
+    "digits": 0, "per_day": 0, "total": 0, "attempts_per_day": 0, "max_bytes": 1, "concurrent": 1,
 }  # fmt: skip
 
 
@@ -58,7 +70,14 @@ class PhasePlan:
     opens: datetime
     closes: datetime
     visibility: str = Visibility.FULL
+    embargo: datetime | None = None
+    selection: str = Selection.BEST
+    detail: str = Detail.LABEL
+    digits: int = 3
     per_day: int = 5
+    total: int = 0
+    attempts_per_day: int = 20
+    merge_until: datetime | None = None
     max_bytes: int = 20 * 2**30
     concurrent: int = 1
 
@@ -140,9 +159,13 @@ def _phase_mistakes(phase: dict[str, Any]) -> Iterator[str]:
         yield "opens and closes are dates with time, such as 2026-01-31T12:00:00Z."
     elif closes <= opens:
         yield f"it closes ({closes}) before it opens ({opens})."
-    if (visibility := phase.get("visibility", "full")) not in Visibility.values:
-        yield f"visibility is one of {', '.join(Visibility.values)}; got {visibility!r}."
-    for key, least in (("per_day", 0), ("max_bytes", 1), ("concurrent", 1)):
+    for key in MOMENTS[2:]:
+        if key in phase and _moment(phase[key]) is None:
+            yield f"{key} is a date with time, such as 2026-01-31T12:00:00Z; got {phase[key]!r}."
+    for key, words in WORDS.items():
+        if key in phase and phase[key] not in words.values:
+            yield f"{key} is one of {', '.join(words.values)}; got {phase[key]!r}."
+    for key, least in NUMBERS.items():
         value = phase.get(key, least)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             yield f"{key} is a whole number of at least {least}; got {value!r}."
@@ -170,7 +193,7 @@ def _rules(folder: Path, values: dict[str, Any]) -> tuple[scoring.Rules | None, 
 
 
 def _plan(phase: dict[str, Any]) -> PhasePlan:
-    moments = {key: _moment(phase[key]) for key in ("opens", "closes")}
+    moments = {key: _moment(phase[key]) for key in MOMENTS if key in phase}
     return PhasePlan(**(phase | moments))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
@@ -15,6 +17,7 @@ from server import scoring
 from server.accounts import audit
 from server.accounts.models import User
 from server.challenges.bundle import Bundle, PhasePlan
+from server.challenges.editions import adopt
 from server.challenges.models import Challenge, Phase, ProtocolVersion, TruthVersion
 
 
@@ -105,23 +108,31 @@ def _store(bundle: Bundle, truth: TruthVersion, *, by: User | None) -> Challenge
 def _store_phase(
     challenge: Challenge, truth: TruthVersion, plan: PhasePlan, *, position: int, by: User | None
 ) -> None:
-    values = {
-        "title": plan.title, "opens": plan.opens, "closes": plan.closes, "truth": truth,
-        "protocol": ProtocolVersion.present(challenge.protocol),
-        "visibility": plan.visibility, "per_day": plan.per_day, "max_bytes": plan.max_bytes,
-        "concurrent": plan.concurrent, "position": position,
-    }  # fmt: skip
+    """Store dates and limits; truth and protocol at once only where nothing was scored yet."""
+    protocol = ProtocolVersion.present(challenge.protocol)
+    values = asdict(plan) | {"position": position}
+    del values["slug"]
     old = challenge.phases.filter(slug=plan.slug).first()
-    if old and all(getattr(old, key) == value for key, value in values.items()):
-        return
-    phase, _ = challenge.phases.update_or_create(slug=plan.slug, defaults=values)
-    audit.record(
-        "phase", f"{challenge.slug}/{phase.slug}", by=by, before=_terms(old) if old else "",
-        after=_terms(phase),
-    )  # fmt: skip
+    if old is None or any(getattr(old, key) != value for key, value in values.items()):
+        first = values | {"truth": truth, "protocol": protocol}
+        phase, _ = challenge.phases.update_or_create(
+            slug=plan.slug, defaults=values, create_defaults=first
+        )
+        audit.record(
+            "phase", f"{challenge.slug}/{phase.slug}", before=_terms(old) if old else "",
+            after=_terms(phase), by=by, note=_changes(old, values),
+        )  # fmt: skip
+    if old is not None:
+        adopt(old, truth=truth, protocol=protocol, by=by)
 
 
 def _terms(phase: Phase) -> str:
     """The limits of a phase in one line."""
     span = f"{phase.opens:%Y-%m-%d %H:%M}–{phase.closes:%Y-%m-%d %H:%M}"
     return f"{span} {phase.visibility} {phase.per_day}/day x{phase.concurrent}"
+
+
+def _changes(old: Phase | None, values: dict[str, Any]) -> str:
+    """What is new, field by field; empty for a new phase."""
+    changed = ((key, getattr(old, key, None), value) for key, value in values.items() if old)
+    return "; ".join(f"{key}: {was} → {value}" for key, was, value in changed if was != value)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.utils.timezone import now
 
 from server import scoring
+from server.challenges.sight import EVERYTHING, NOTHING, Sight
 from server.errors import Refused
 
 
@@ -128,28 +128,6 @@ class Detail(models.TextChoices):
     TARGET = "target", "a score per target"
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What one viewer may see of one team's entries in a phase.
-
-    entry: that it stands on the board: rank, team, method, date.
-    scores: its overall score and its score per label.
-    result: everything, down to the sums of each target.
-    digits: decimals of the scores shown; None for all of them.
-    """
-
-    entry: bool
-    scores: bool
-    result: bool
-    digits: int | None = None
-
-    def number(self, score: float | None) -> float | None:
-        """A score as this viewer may see it."""
-        if score is None or not self.scores:
-            return None
-        return score if self.digits is None else round(score, self.digits)
-
-
 class Phase(models.Model):
     """A stage of a challenge, with its dates and limits; 0 is no limit.
 
@@ -189,6 +167,17 @@ class Phase(models.Model):
 
     def __str__(self) -> str:
         return f"{self.challenge}: {self.title}"
+
+    @transaction.atomic
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store; a new phase gets its first edition, published, in the same transaction."""
+        new = self._state.adding
+        super().save(*args, **kwargs)
+        if new:
+            Edition.objects.create(
+                phase=self, number=1, truth=self.truth, protocol=self.protocol,
+                state=Edition.State.PUBLISHED, published=now(),
+            )  # fmt: skip
 
     def is_open(self, at: datetime) -> bool:
         """True from `opens` until just before `closes`."""
@@ -230,22 +219,28 @@ class Phase(models.Model):
                 f" {self.concurrent} may run at once. Wait for it to finish, or cancel it.",
             )
 
-    def sight(self, viewer: Any, *, own: bool) -> Sight:
-        """What a viewer may see.  own: the entry belongs to a team of theirs.
+    def sight(self, viewer: Any, *, own: bool, at: datetime | None = None) -> Sight:
+        """What a viewer may see at a moment (None: now).  own: the entry is of a team of theirs.
 
         Exact numbers per crop are an oracle on hidden truth: outside `full` phases even the
-        owners see scores per label, at three digits.
+        owners see no more than `detail` and `digits` say.  Before the embargo ends they see what
+        they would of a `staff` phase.
         """
         if viewer.is_authenticated and viewer.is_staff:
-            return Sight(entry=True, scores=True, result=True)
+            return EVERYTHING
+        if self.embargo and (at or now()) < self.embargo:
+            return NOTHING
+        labels, targets = self.detail != Detail.OVERALL, self.detail == Detail.TARGET
         match self.visibility:
             case Visibility.FULL:
-                return Sight(entry=True, scores=True, result=own)
+                return Sight(entry=True, scores=True, result=own, targets=own)
             case Visibility.RANKS:
-                return Sight(entry=True, scores=own, result=False, digits=3)
+                return Sight(entry=True, scores=own, result=False, labels=labels,
+                             targets=own and targets, digits=self.digits)  # fmt: skip
             case Visibility.OWN:
-                return Sight(entry=own, scores=own, result=False, digits=3)
-        return Sight(entry=False, scores=False, result=False)
+                return Sight(entry=own, scores=own, result=False, labels=labels,
+                             targets=own and targets, digits=self.digits)  # fmt: skip
+        return NOTHING
 
 
 class Edition(models.Model):

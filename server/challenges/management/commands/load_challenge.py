@@ -8,7 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from server.challenges.bundle import BundleError, read_bundle
+from server.challenges.editions import IN_PREPARATION
 from server.challenges.loading import load
+from server.challenges.models import Edition
 
 
 class Command(BaseCommand):
@@ -36,4 +38,12 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{challenge.slug}: {len(truth.digests)} targets, truth {truth.number} "
                 f"({truth.digest[:12]}), phases {phases}"
+            )
+        for edition in Edition.objects.filter(phase__challenge=challenge, state__in=IN_PREPARATION):
+            self.stdout.write(
+                f"{edition.phase.slug} has scored submissions: its board stays as it is. Edition "
+                f"{edition.number} waits under truth {edition.truth.number} and protocol "
+                f"{edition.protocol}. See what re-scoring would take, then run it:\n"
+                f"  manage.py rescore {challenge.slug} {edition.phase.slug} --plan\n"
+                f"  manage.py rescore {challenge.slug} {edition.phase.slug} --wait"
             )
