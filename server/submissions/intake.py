@@ -13,7 +13,7 @@ from server.accounts.models import Team, User
 from server.errors import Refused
 from server.submissions import evaluation
 from server.submissions.models import Blame, Submission, Upload
-from server.submissions.uploads import refuse_submission
+from server.submissions.quota import refuse_submission
 
 CHECK_TIMEOUT_S = 600
 CHECK_JOB = "server.submissions.intake.check"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +23,8 @@ from django.utils.timezone import now
 
 from server.accounts import audit
 from server.accounts.models import Team, User
-from server.challenges.models import Phase, ProtocolVersion, Sight, TruthVersion
+from server.challenges.models import Edition, Phase, ProtocolVersion, TruthVersion
+from server.challenges.sight import Sight
 from server.errors import IllegalTransition
 
 Steps = dict[str, frozenset[str]]
@@ -114,6 +115,11 @@ class Blame(models.TextChoices):
     SYSTEM = "system"
 
 
+_PRESENT = models.Q(
+    truth=models.OuterRef("phase__truth"), protocol=models.OuterRef("phase__protocol")
+)
+
+
 class Submissions(models.QuerySet["Submission"]):
     """Submissions, and who may know of them."""
 
@@ -125,25 +131,16 @@ class Submissions(models.QuerySet["Submission"]):
         return rows if viewer.is_staff else rows.filter(team__memberships__user=viewer)
 
     def with_progress(self) -> Submissions:
-        """Each with `items_done` and `items_total` of its newest evaluation; 0 before that."""
-        evaluations = Evaluation.objects.filter(submission=models.OuterRef("pk"))
-        items = Item.objects.filter(evaluation=models.OuterRef("newest")).order_by()
+        """Each with `items_done` and `items_total` of its evaluation; 0 before that."""
+        shown = Evaluation.objects.filter(submission=models.OuterRef("pk"), background=False)
+        shown = shown.order_by(models.Case(models.When(_PRESENT, then=0), default=1), "-pk")
+        items = Item.objects.filter(evaluation=models.OuterRef("shown")).order_by()
         done = models.Q(status=Item.Status.SCORED)
-        rows = self.annotate(newest=models.Subquery(evaluations.order_by("-pk").values("pk")[:1]))
+        rows = self.annotate(shown=models.Subquery(shown.values("pk")[:1]))
         light = Evaluation.objects.defer("result", "labels", "timings")  # a list shows none of them
         return rows.annotate(
             items_done=_count(items.filter(done)), items_total=_count(items)
         ).prefetch_related(models.Prefetch("evaluations", light))
-
-    def counted(self, team: Team, phase: Phase, *, at: datetime) -> Submissions:
-        """A team's submissions of the last 24 hours that use quota, oldest first."""
-        since = at - timedelta(hours=24)
-        rows = self.filter(team=team, phase=phase, quota_used=True, created__gt=since)
-        return rows.order_by("created")
-
-    def under_way(self, team: Team, phase: Phase) -> Submissions:
-        """A team's submissions that have not ended."""
-        return self.filter(team=team, phase=phase, status__in=Submission.LIVE)
 
 
 def _count(items: models.QuerySet[Item]) -> Coalesce:
@@ -231,8 +228,14 @@ class Submission(Staged):
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """Its newest evaluation; None before it was accepted."""
-        return next(iter(self.evaluations.all()), None)  # newest first; a prefetch serves it
+        """The newest of its phase's present edition, else the newest; None before its acceptance.
+
+        One of an edition in preparation is nobody's to see.  A prefetch of `evaluations` serves it.
+        """
+        rows = [row for row in self.evaluations.all() if not row.background]
+        pair = (self.phase.truth_id, self.phase.protocol_id)
+        present = (row for row in rows if (row.truth_id, row.protocol_id) == pair)
+        return next(present, next(iter(rows), None))
 
     def sight(self, viewer: Any) -> Sight:
         """What a viewer may see of it, by the phase's rule."""
@@ -246,7 +249,8 @@ class Evaluation(Staged):
 
     labels: {label: {"kind", "score", …}} as in the result.  result: its canonical JSON text, which
     `evaluator score` prints too.  timings: seconds per target, kept beside it.
-    background: it is a re-scoring, which waits for everything else.
+    background: it is of an edition in preparation, waits for all others, and nobody is shown it.
+    edition: the one it was made for by re-scoring; None for the first scoring of a submission.
     """
 
     class Status(models.TextChoices):
@@ -266,6 +270,9 @@ class Evaluation(Staged):
     truth = models.ForeignKey(TruthVersion, on_delete=models.PROTECT, related_name="evaluations")
     protocol = models.ForeignKey(
         ProtocolVersion, on_delete=models.PROTECT, related_name="evaluations"
+    )
+    edition = models.ForeignKey(
+        Edition, null=True, editable=False, on_delete=models.SET_NULL, related_name="evaluations"
     )
     evaluator = models.CharField(max_length=40)
     background = models.BooleanField(default=False, editable=False)
@@ -368,7 +375,10 @@ class Item(models.Model):
 
 
 class Grant(models.Model):
-    """Submissions that organisers give a team beyond a phase's limits, with the reason."""
+    """Submissions that organisers give a team beyond a phase's limits, with the reason.
+
+    extra: added to the limit while the grant lasts.  expires: None, as long as the phase.
+    """
 
     class What(models.TextChoices):
         PER_DAY = "per_day", "scored in 24 hours"
@@ -389,3 +399,7 @@ class Grant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.extra} more {self.get_what_display()} for {self.team}"
+
+    def lasts(self, at: datetime) -> bool:
+        """True from when it was made until just before it expires."""
+        return self.created <= at and (self.expires is None or at < self.expires)

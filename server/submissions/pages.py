@@ -1,18 +1,15 @@
-"""What a submission's pages show, worked out from its rows: stages, history, quota."""
+"""What a submission's pages show, worked out from its rows: stages, history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
-from server.accounts.models import AuditEvent, Team
-from server.challenges.models import Phase
-from server.errors import Refused
+from server.accounts.models import AuditEvent
 from server.submissions.models import Item, Submission
-from server.submissions.uploads import refuse_submission
 
 Status = Submission.Status
 WAY = {
@@ -41,22 +38,6 @@ class Stage:
     title: str
     state: str
     at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What a team may still submit to a phase.  left: None without a limit.
-
-    resets: when the oldest counted submission stops counting.  refusal: why nothing can be
-    submitted at this moment; empty if something can.
-    """
-
-    team: Team
-    phase: Phase
-    used: int
-    left: int | None
-    resets: datetime | None
-    refusal: str
 
 
 def way(status: str, times: Mapping[str, datetime]) -> list[Stage]:
@@ -96,22 +77,6 @@ def state_tag(submission: Submission, viewer_pk: int) -> str:
     last = submission.evaluations.order_by("-pk").values_list("pk", "changed").first()
     state = f"{submission.changed.timestamp()}-{last[0]}-{last[1].timestamp()}" if last else "0"
     return f'"{submission.pk}-{viewer_pk}-{submission.status}-{scored}-{state}"'
-
-
-def quota(team: Team, phase: Phase, *, at: datetime) -> Quota:
-    """What a team may still submit to a phase."""
-    counted = list(Submission.objects.counted(team, phase, at=at))
-    try:
-        refuse_submission(team, phase, at=at)
-        refusal = ""
-    except Refused as refused:
-        refusal = refused.sentence
-    return Quota(
-        team, phase, len(counted),
-        left=max(0, phase.per_day - len(counted)) if phase.per_day else None,
-        resets=counted[0].created + timedelta(hours=24) if counted else None,
-        refusal=refusal,
-    )  # fmt: skip
 
 
 def _state(index: int, place: int, *, last: int) -> str:

@@ -22,6 +22,7 @@ from server.accounts.models import Team, User
 from server.challenges.models import Phase
 from server.errors import Refused
 from server.submissions.models import Submission, Upload
+from server.submissions.quota import refuse_submission
 
 BLOCK = 2**20
 ABANDONED = timedelta(minutes=10)
@@ -65,15 +66,6 @@ def begin(
         team=team, user=user, phase=phase, filename=filename[-MAX_FILENAME:], size=size,
         sha256=sha256, status=Upload.Status.OPEN, expires=at + keep,
     )  # fmt: skip
-
-
-def refuse_submission(team: Team, phase: Phase, *, at: datetime) -> None:
-    """Refused, with its sentence, if the team may not submit to the phase at this moment."""
-    phase.refuse_unless_open(at)
-    phase.refuse_beside(running=Submission.objects.under_way(team, phase).count())
-    counted = list(Submission.objects.counted(team, phase, at=at))
-    resets = counted[0].created + timedelta(hours=24) if counted else None
-    phase.refuse_over_quota(recent=len(counted), resets=resets)
 
 
 def refuse_without_space(size: int) -> None:

@@ -21,6 +21,7 @@ from server.challenges.models import Challenge
 from server.errors import Refused
 from server.submissions import evaluation, intake, pages
 from server.submissions.models import Evaluation, Submission
+from server.submissions.quota import quota
 
 PER_PAGE = 50
 HEAVY = ("result", "labels", "timings")
@@ -81,7 +82,7 @@ def upload(request: SignedIn, slug: str) -> HttpResponse:
     at = now()
     phases = [phase for phase in challenge.phases.all() if phase.is_open(at)]
     teams = list(Team.objects.of(request.user))
-    quotas = [pages.quota(team, phase, at=at) for phase in phases for team in teams]
+    quotas = [quota(team, phase, at=at) for phase in phases for team in teams]
     context = {
         "challenge": challenge,
         "phases": phases,

@@ -1,10 +1,9 @@
 import pytest
-from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent
 from server.errors import IllegalTransition
 from server.submissions.models import Evaluation, Item, Submission, Upload
-from tests.server.making import moment, stored
+from tests.server.making import stored
 
 S = Submission.Status
 
@@ -58,22 +57,6 @@ def test_teams_see_their_own_and_organisers_see_all(submission, people):
     assert list(Submission.objects.of(people.ada)) == [submission]
     assert list(Submission.objects.of(people.bob)) == []
     assert list(Submission.objects.of(people.staff)) == [submission]
-
-
-def test_a_submission_counts_for_24_hours_to_the_second(submission, phase):
-    submission.created = moment("2026-03-01T12:00:00")
-    submission.save()
-
-    def counted(at: str) -> int:
-        return Submission.objects.counted(submission.team, phase, at=moment(at)).count()
-
-    assert counted("2026-03-02T11:59:59") == 1
-    assert counted("2026-03-02T12:00:00") == 0
-
-
-def test_what_uses_no_quota_is_not_counted(submission, phase):
-    Submission.objects.update(quota_used=False)
-    assert not Submission.objects.counted(submission.team, phase, at=now()).exists()
 
 
 def test_progress_counts_the_newest_evaluation_only(submission):

@@ -5,7 +5,7 @@ from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent
 from server.submissions.models import Item, Submission
-from server.submissions.pages import history, quota, state_tag, times, way
+from server.submissions.pages import history, state_tag, times, way
 from tests.server import entries
 from tests.server.making import person
 
@@ -75,27 +75,3 @@ def test_the_tag_changes_with_every_scored_target_every_state_and_every_viewer()
     seen.add(state_tag(row, 1))
     assert len(seen) == 5
     assert all(tag.startswith('"') and tag.endswith('"') for tag in seen)
-
-
-@pytest.mark.django_db
-def test_quota_counts_the_last_day_and_says_when_the_next_comes_back():
-    phase = entries.phase(entries.challenge(), per_day=2)
-    team, present = person("Ada").own_team, now()
-    assert quota(team, phase, at=present).left == 2
-    entries.scored(phase, team, 0.5, created=present - timedelta(hours=25))
-    first = entries.scored(phase, team, 0.5, created=present - timedelta(hours=3))
-    entries.submission(phase, team, status="rejected", created=present, quota_used=False)
-    found = quota(team, phase, at=present)
-    assert (found.used, found.left, found.refusal) == (1, 1, "")
-    assert found.resets == first.created + timedelta(hours=24)
-    entries.scored(phase, team, 0.5, created=present - timedelta(hours=1))
-    found = quota(team, phase, at=present)
-    assert (found.used, found.left) == (2, 0)
-    assert "used its 2 submissions" in found.refusal
-
-
-@pytest.mark.django_db
-def test_without_a_limit_nothing_is_left_to_count():
-    phase = entries.phase(entries.challenge(), per_day=0)
-    found = quota(person("Ada").own_team, phase, at=now())
-    assert (found.left, found.resets, found.refusal) == (None, None, "")
