@@ -39,7 +39,7 @@ SENTENCES = {
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer crista_…`."""
 
-    def authenticate(self, request: Request) -> tuple[User, Token] | None:
+    def authenticate(self, request: Request | HttpRequest) -> tuple[User, Token] | None:
         """The token's owner; None if the header names no token at all."""
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
@@ -97,6 +97,21 @@ class OpenToRead(WithinScope):
         return super().has_permission(request, view)
 
 
+class Organising(WithinScope):
+    """Organisers only, and a token only if it may organise."""
+
+    message = (
+        "Only organisers may do that, and a token only with the scope `organise`. Log in as one on "
+        "the site, or make such a token there."
+    )
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """True for staff; reading takes the scope `organise` too."""
+        if not request.user.is_authenticated or not request.user.is_staff:
+            return False
+        return not isinstance(request.auth, Token) or request.auth.allows(Scope.ORGANISE)
+
+
 def asker(request: Request) -> User:
     """Who asks.  Only for views whose permissions have made sure that it is a person."""
     return cast(User, request.user)
@@ -120,6 +135,12 @@ def problem(status: int, code: str, sentence: str, **more: Any) -> dict[str, Any
     title = HTTPStatus(status).phrase
     detail = {"type": "about:blank", "title": title, "status": status}
     return detail | {"detail": sentence, "code": code} | more
+
+
+def problem_page(refusal: Refused) -> JsonResponse:
+    """A refusal from outside the framework's views."""
+    body = problem(refusal.status, refusal.code, refusal.sentence)
+    return JsonResponse(body, status=refusal.status, content_type=PROBLEM)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:

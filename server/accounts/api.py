@@ -12,13 +12,13 @@ from rest_framework import serializers, status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from server.accounts import teams
 from server.accounts.models import Scope, Team, Token, User
 from server.api import asker
 from server.errors import Refused
+from server.throttling import NamedRate
 
 
 class TeamSerializer(serializers.ModelSerializer[Team]):
@@ -89,7 +89,7 @@ class Tokens(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    throttle_classes = (ScopedRateThrottle,)
+    throttle_classes = (NamedRate,)
     throttle_scope = "tokens"
 
     @extend_schema(request=TokenRequest, responses={201: TokenSerializer}, auth=[])
