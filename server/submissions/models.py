@@ -16,55 +16,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import models
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.timezone import now
 
-from server.accounts import audit
 from server.accounts.models import Team, User
 from server.challenges.models import Edition, Phase, ProtocolVersion, TruthVersion
 from server.challenges.sight import Sight
-from server.errors import IllegalTransition
-
-Steps = dict[str, frozenset[str]]
-
-
-class Staged(models.Model):
-    """A row that moves through states, each step one guarded UPDATE with its audit row."""
-
-    STEPS: ClassVar[Steps] = {}
-
-    status = models.CharField(max_length=10, editable=False)
-    changed = models.DateTimeField(default=now, editable=False)
-
-    class Meta:
-        abstract = True
-
-    def advance(self, to: str, *, by: User | None = None, note: str = "", **fields: Any) -> bool:
-        """Move to a new status in one UPDATE.  False: another process already moved this row.
-
-        by: the person who asked for it, for the audit; nobody means the system.
-        Raises IllegalTransition for a step that `STEPS` does not know.
-        """
-        before = self.status
-        if to not in self.STEPS.get(before, ()):
-            raise IllegalTransition(f"{self._meta.model_name} {self.pk}: {before} → {to}")
-        fields |= {"status": to, "changed": now()}
-        with transaction.atomic():
-            rows = type(self)._default_manager.filter(pk=self.pk, status=before)
-            won = bool(rows.update(**fields))
-            if won:
-                kind = str(self._meta.model_name)
-                audit.record(kind, str(self.pk), before=before, after=to, by=by, note=note)
-        self.refresh_from_db()
-        return won
+from server.submissions.staged import Staged
 
 
 class Upload(Staged):
-    """Bytes in parts.  The file's own size is the offset: what is on disk is what was received.
+    """Bytes in parts.  What is stored is what was received: no count of it is kept here.
 
     sha256: what the participant says it will be (may be empty), and once finished what it is.
+    verified: bytes read again for the digest; attempts: how often that was begun.  trouble: why the
+    bytes were removed, for the team.  multipart, part_size: only of an upload into a bucket.
     """
 
     class Status(models.TextChoices):
@@ -86,6 +54,11 @@ class Upload(Staged):
     filename = models.CharField(max_length=200)
     size = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64, blank=True)
+    verified = models.PositiveBigIntegerField(default=0, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    trouble = models.TextField(blank=True, editable=False)
+    multipart = models.TextField(blank=True, editable=False)
+    part_size = models.PositiveBigIntegerField(default=0, editable=False)
     created = models.DateTimeField(default=now, editable=False)
     expires = models.DateTimeField()
 
@@ -97,12 +70,12 @@ class Upload(Staged):
 
     @property
     def path(self) -> Path:
-        """Where its bytes lie, from the first to the last."""
+        """Where its bytes lie if they lie on this machine; `storage.local` knows of buckets, too."""
         return Path(settings.UPLOAD_DIR) / f"{self.id}.zip"
 
     @property
     def offset(self) -> int:
-        """Bytes received so far."""
+        """Bytes in its file on this machine; `storage.offset` knows of buckets, too."""
         return self.path.stat().st_size if self.path.exists() else 0
 
 
@@ -152,6 +125,7 @@ def _count(items: models.QuerySet[Item]) -> Coalesce:
 class Submission(Staged):
     """An upload entered under a method's name.
 
+    checks: how often its check was begun.
     chosen: its team wants it on the board of a phase that lets them choose.
     disqualified: why organisers took it off the board; empty for all others.
     """
@@ -174,7 +148,8 @@ class Submission(Staged):
         }),
         Status.QUEUED: frozenset({Status.SCORING, Status.FAILED, Status.CANCELLED}),
         Status.SCORING: frozenset({Status.SCORED, Status.FAILED, Status.CANCELLED}),
-        Status.FAILED: frozenset({Status.SCORING, Status.SCORED}),  # an organiser tries again
+        # An organiser tries again.
+        Status.FAILED: frozenset({Status.SCORING, Status.SCORED, Status.RECEIVED}),
     }  # fmt: skip
     NEXT_STEP: ClassVar = {
         Status.RECEIVED: "Wait: the check begins in a moment.",
@@ -199,6 +174,7 @@ class Submission(Staged):
     incident = models.CharField(max_length=12, blank=True, editable=False)
     report = models.JSONField(null=True, editable=False)
     quota_used = models.BooleanField(default=True, editable=False)
+    checks = models.PositiveSmallIntegerField(default=0, editable=False)
     chosen = models.BooleanField(default=False, editable=False)
     disqualified = models.TextField(blank=True, editable=False)
     created = models.DateTimeField(default=now, editable=False)
@@ -264,6 +240,7 @@ class Evaluation(Staged):
     STEPS = {
         Status.QUEUED: frozenset({Status.SCORING, Status.FAILED, Status.CANCELLED}),
         Status.SCORING: frozenset({Status.SCORED, Status.FAILED, Status.CANCELLED}),
+        Status.FAILED: frozenset({Status.SCORING}),  # an organiser tries again
     }
 
     submission = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="evaluations")
@@ -327,7 +304,8 @@ class Item(models.Model):
     team, queue, background, place: whose it is, which workers take it, and when it is its turn.
     score: its `TargetScore` as JSON, null until scored.  reused: the score was known already.
     attempts: how often it was begun.  deaths: how often the process that worked on it died.
-    trouble: what went wrong last, for organisers.
+    begun: when it was taken last.  due: nobody takes it before then.
+    trouble: what went wrong last, for organisers.  blame: whose move it is if that was the end.
     """
 
     class Status(models.TextChoices):
@@ -354,8 +332,10 @@ class Item(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     deaths = models.PositiveSmallIntegerField(default=0)
     trouble = models.TextField(blank=True)
+    blame = models.CharField(max_length=12, choices=Blame, blank=True)
     worker = models.CharField(max_length=120, blank=True)
     begun = models.DateTimeField(null=True)
+    due = models.DateTimeField(null=True)
     changed = models.DateTimeField(default=now)
     lease = models.DateTimeField(null=True)
     seconds = models.FloatField(null=True)
