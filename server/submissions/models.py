@@ -89,7 +89,7 @@ class Blame(models.TextChoices):
 
 
 _PRESENT = models.Q(
-    truth=models.OuterRef("phase__truth"), protocol=models.OuterRef("phase__protocol")
+    truth=models.F("submission__phase__truth"), protocol=models.F("submission__phase__protocol")
 )
 
 
