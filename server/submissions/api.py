@@ -61,7 +61,7 @@ class SubmissionSerializer(serializers.ModelSerializer[Submission]):
         fields = (
             *("id", "challenge", "phase", "team", "method", "description", "status", "message"),
             *("blame", "incident", "next_step", "quota_used", "created", "done", "total"),
-            *("overall", "url"),
+            *("overall", "chosen", "disqualified", "url"),
         )
 
     def get_overall(self, submission: Submission) -> float | None:
@@ -90,7 +90,7 @@ class SubmissionDetail(SubmissionSerializer):
         sight = submission.sight(self.context["request"].user)
         scored = submission.evaluation
         rows = evaluation.progress(scored) if scored else []
-        return [row | {"score": sight.number(row["score"])} for row in rows]
+        return [row | {"score": sight.of_label(row["score"])} for row in rows]
 
 
 class Wanted(serializers.Serializer[Any]):

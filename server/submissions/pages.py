@@ -56,7 +56,7 @@ def way(status: str, times: Mapping[str, datetime]) -> list[Stage]:
 
 def history(submission: Submission) -> QuerySet[AuditEvent]:
     """Who did what to a submission, its upload and its evaluations, oldest first."""
-    evaluations = [str(row.pk) for row in submission.evaluations.all()]
+    evaluations = [str(row.pk) for row in submission.evaluations.filter(background=False)]
     about = Q(kind="submission", key=str(submission.pk))
     about |= Q(kind="upload", key=str(submission.upload_id))
     about |= Q(kind="evaluation", key__in=evaluations)

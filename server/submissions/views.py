@@ -121,7 +121,7 @@ def _scores(row: Submission, viewer: Any) -> dict[str, Any]:
     if scored is None:
         return {"sight": sight, "evaluation": None, "labels": []}
     labels = [
-        progress | {"score": sight.number(progress["score"]), **_parts(scored, progress, sight)}
+        progress | {"score": sight.of_label(progress["score"]), **_parts(scored, progress, sight)}
         for progress in evaluation.progress(scored)
     ]
     return {
@@ -132,8 +132,8 @@ def _scores(row: Submission, viewer: Any) -> dict[str, Any]:
         "total": sum(label["total"] for label in labels),
         "labels_done": sum(label["done"] == label["total"] for label in labels),
         "overall": sight.number(scored.overall),
-        "instance": sight.number(scored.instance),
-        "semantic": sight.number(scored.semantic),
+        "instance": sight.of_label(scored.instance),
+        "semantic": sight.of_label(scored.semantic),
         "beside": scoring.quirks_of(scored.result) if sight.result and scored.result else {},
     }
 
@@ -144,4 +144,4 @@ PARTS = ("iou", "dice", "f1", "pq", "hausdorff_score")
 def _parts(scored: Evaluation, progress: dict[str, Any], sight: Any) -> dict[str, Any]:
     """What a label's score is made of, once the evaluation is complete."""
     found = scored.labels.get(progress["label"], {})
-    return {part: sight.number(found.get(part)) for part in PARTS}
+    return {part: sight.of_label(found.get(part)) for part in PARTS}
