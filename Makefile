@@ -59,6 +59,10 @@ red-team: $(PYTHON) ## what spoilt predictions score, under every protocol
 same-digest: $(PYTHON) ## the same bytes from environments with other versions of numpy
 	$(PYTHON) -m benchmarks.same_digest
 
+.PHONY: openapi
+openapi: $(PYTHON) ## write docs/openapi.yaml, the description of the API
+	$(PYTHON) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
 .PHONY: lock
 lock: ## compile requirements/*.in to pinned .txt
 	requirements/compile

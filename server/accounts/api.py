@@ -91,6 +91,7 @@ class Tokens(APIView):
     permission_classes = (AllowAny,)
     throttle_classes = (NamedRate,)
     throttle_scope = "tokens"
+    secret_answer = True
 
     @extend_schema(request=TokenRequest, responses={201: TokenSerializer}, auth=[])
     def post(self, request: Request) -> Response:

@@ -1,6 +1,13 @@
+import json
+import re
+from pathlib import Path
+
 import pytest
-from django.urls import get_resolver
+from django.conf import settings
+from django.db import connection
+from django.urls import get_resolver, resolve
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiYamlRenderer
 from rest_framework.exceptions import ValidationError
 
 from server.api import PROBLEM, problem_response
@@ -10,20 +17,86 @@ from tests.server.making import api
 pytestmark = pytest.mark.django_db
 
 
+def described() -> dict:
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def operations() -> list[tuple[str, str, dict]]:
+    """Path, method and description of each operation."""
+    paths = described()["paths"]
+    return [(path, method, each) for path in paths for method, each in paths[path].items()]
+
+
+def routes(patterns, before: str = "/api/") -> list[str]:
+    """`/api/submissions/{}/` for every route below /api/."""
+    found = []
+    for entry in patterns:
+        path = before + re.sub(r"<[^>]+>", "{}", str(entry.pattern))
+        found += routes(entry.url_patterns, path) if hasattr(entry, "url_patterns") else [path]
+    return found
+
+
 def test_the_schema_describes_every_route_below_api():
-    paths = set(SchemaGenerator().get_schema(request=None, public=True)["paths"])
-    routes = [
-        pattern.pattern for pattern in get_resolver().url_patterns if str(pattern.pattern) == "api/"
-    ]
-    assert len(routes) == 1
-    assert {
-        "/api/me/", "/api/teams/", "/api/tokens/", "/api/challenges/", "/api/challenges/{slug}/",
-        "/api/uploads/", "/api/uploads/{key}/", "/api/uploads/{key}/finish/", "/api/submissions/",
-        "/api/submissions/{key}/", "/api/submissions/{key}/result/",
-        "/api/submissions/{key}/cancel/",
-        "/api/challenges/{challenge}/phases/{phase}/manifest.csv",
-        "/api/challenges/{challenge}/phases/{phase}/labels.toml",
-    } <= paths  # fmt: skip
+    (ours,) = [each for each in get_resolver().url_patterns if str(each.pattern) == "api/"]
+    paths = {re.sub(r"{[^}]+}", "{}", path) for path in described()["paths"]}
+    assert paths == set(routes(ours.url_patterns)) - {"/api/schema/", "/api/docs/"}
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="ranges of numbers differ by database")
+def test_the_schema_in_the_docs_is_the_present_one():
+    kept = (Path(settings.BASE_DIR) / "docs" / "openapi.yaml").read_bytes()
+    present = OpenApiYamlRenderer().render(described(), renderer_context={})
+    assert kept.splitlines() == present.splitlines(), "run: make openapi"
+
+
+def test_every_operation_says_how_it_refuses():
+    problem = {"$ref": "#/components/responses/Problem"}
+    for path, method, operation in operations():
+        assert operation["responses"]["default"] == problem, (path, method)
+        assert "429" in operation["responses"], (path, method)
+        refusals = {status for status in operation["responses"] if status >= "400"}
+        assert {"404"} <= refusals or "{" not in path
+    schema = described()["components"]
+    assert schema["responses"]["Problem429"]["content"][PROBLEM]["schema"] == {
+        "$ref": "#/components/schemas/Problem"
+    }
+    assert "RateLimit-Remaining" in schema["responses"]["Problem"]["headers"]
+
+
+def test_every_post_may_carry_a_key():
+    for path, method, operation in operations():
+        names = [each["name"] for each in operation.get("parameters", [])]
+        assert ("Idempotency-Key" in names) == (method == "post"), path
+
+
+def test_what_is_open_to_all_is_described_so():
+    found = {path: each.get("security", [{}]) for path, method, each in operations()
+             if method == "get"}  # fmt: skip
+    assert {} in found["/api/challenges/"]
+    assert {} not in found["/api/me/"]
+
+
+def test_lists_come_in_pages():
+    """An array at the top of an answer could only grow."""
+    for path, method, operation in operations():
+        for status, answer in operation["responses"].items():
+            for kind, content in answer.get("content", {}).items():
+                assert content["schema"].get("type") != "array", (path, method, status, kind)
+
+
+def test_no_secret_is_kept_for_a_repeat():
+    """A view whose answer shows a token or a secret says so, and its answer is not kept."""
+    shown = re.compile(r"token|secret")
+    parts = described()["components"]["schemas"]
+    for path, method, operation in operations():
+        if method != "post":
+            continue
+        texts = [json.dumps(answer) for answer in operation["responses"].values()]
+        named = {name for text in texts for name in re.findall(r"schemas/(\w+)", text)}
+        fields = {field for name in named for field in parts[name].get("properties", {})}
+        if any(shown.fullmatch(field) for field in fields):
+            view = resolve(re.sub(r"{[^}]+}", "1", path)).func.cls
+            assert view.secret_answer, f"{view.__name__} needs secret_answer = True"
 
 
 def test_the_schema_is_made_without_a_warning(capsys):
