@@ -1,26 +1,14 @@
-"""Who stands where in a phase: one query, overall or by one label.
-
-A team's row is its best submission under the phase's present truth and protocol.  Scores that agree
-to six decimals share a rank, and the next rank is skipped (1, 2, 2, 4); time breaks no tie.
-Reference entries of the organisers stand among the others without a rank.
-"""
+"""Who stands where in a phase, as one viewer may see it: overall or by one label."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Exists, F, FloatField, OuterRef, QuerySet, Window
-from django.db.models.fields.json import KeyTransform
-from django.db.models.functions import Cast, RowNumber
-
 from server.accounts.models import Team
-from server.challenges.models import Phase
-from server.submissions.models import Evaluation
-
-DECIMALS = 6
+from server.challenges.models import Edition, Phase, ProtocolVersion, TruthVersion
+from server.submissions.ranking import ranked, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +18,7 @@ class Standing:
     rank: None for a reference entry, and where the viewer may not know the others.
     score, instance, semantic: None where the viewer may not know them; the latter two also where
     the challenge has no labels of that kind, and on the board of one label.
-    own: an entry of the viewer's.  entries: scored submissions the row is the best of.
+    own: an entry of the viewer's.  entries: scored submissions the row was selected from.
     """
 
     rank: int | None
@@ -51,72 +39,40 @@ class Standing:
 class Board:
     """The standings of a phase.  label: empty for the overall score.
 
+    edition: the one it shows; None for the present one.  truth, protocol: what it was made under.
     ranked: the viewer sees the whole order.  scored: the viewer sees everybody's scores.
     """
 
     phase: Phase
+    edition: Edition | None
     label: str
     rows: tuple[Standing, ...]
     ranked: bool
     scored: bool
 
+    @property
+    def truth(self) -> TruthVersion:
+        """The truth its scores were made against."""
+        return (self.edition or self.phase).truth
 
-def board(phase: Phase, *, viewer: Any, label: str = "") -> Board:
+    @property
+    def protocol(self) -> ProtocolVersion:
+        """The rules its scores were made by."""
+        return (self.edition or self.phase).protocol
+
+
+def board(phase: Phase, *, viewer: Any, label: str = "", edition: Edition | None = None) -> Board:
     """The standings of a phase as a viewer may see them, best first."""
     others = phase.sight(viewer, own=False)
     mine = set(Team.objects.of(viewer).values_list("pk", flat=True))
-    best: list[Any] = list(best_evaluations(phase, label=label))  # annotated with their score
-    ranks = ranked((row.score, row.submission.team.baseline) for row in best)
-    rows = [
+    rows: list[Any] = list(standing(phase, edition=edition, label=label))  # annotated
+    ranks = ranked((row.score, row.submission.team.baseline) for row in rows)
+    shown = [
         _standing(row, rank if others.entry else None, viewer=viewer, mine=mine, label=label)
-        for row, rank in zip(best, ranks, strict=True)
+        for row, rank in zip(rows, ranks, strict=True)
     ]
-    seen = tuple(row for row in rows if row is not None)
-    return Board(phase, label, seen, ranked=others.entry, scored=others.scores)
-
-
-def best_evaluations(phase: Phase, *, label: str = "") -> QuerySet[Evaluation]:
-    """Each team's best evaluation with its `score` and the number of its `entries`, best first."""
-    score = Cast(KeyTransform("score", KeyTransform(label, "labels")), FloatField())
-    current = Evaluation.objects.filter(
-        submission__phase=phase,
-        truth=phase.truth,
-        protocol=phase.protocol,
-        status=Evaluation.Status.SCORED,
-    )
-    newer = current.filter(submission=OuterRef("submission"), pk__gt=OuterRef("pk"))
-    team = [F("submission__team")]
-    return (
-        current.filter(~Exists(newer))
-        .annotate(score=score if label else F("overall"))
-        .filter(score__isnull=False)
-        .annotate(
-            place=Window(
-                RowNumber(), partition_by=team,
-                order_by=[F("score").desc(), F("submission__created").asc(), F("pk").asc()],
-            ),
-            entries=Window(Count("pk"), partition_by=team),
-        )
-        .filter(place=1)
-        .select_related("submission__team", "submission__phase")
-        .defer("result", "labels", "timings", "submission__report")
-        .order_by(F("score").desc(), "submission__created", "pk")
-    )  # fmt: skip
-
-
-def ranked(entries: Iterable[tuple[float, bool]]) -> list[int | None]:
-    """Ranks of (score, baseline) pairs that come best first; None for a baseline."""
-    ranks: list[int | None] = []
-    place, rank, last = 0, 0, None
-    for score, baseline in entries:
-        if baseline:
-            ranks.append(None)
-            continue
-        place += 1
-        if (rounded := round(score, DECIMALS)) != last:
-            rank, last = place, rounded
-        ranks.append(rank)
-    return ranks
+    seen = tuple(row for row in shown if row is not None)
+    return Board(phase, edition, label, seen, ranked=others.entry, scored=others.scores)
 
 
 def _standing(
@@ -126,13 +82,13 @@ def _standing(
     submission, team = row.submission, row.submission.team
     own = team.pk in mine
     sight = submission.phase.sight(viewer, own=own)
-    if not sight.entry:
+    if not sight.entry or (label and not sight.labels):
         return None
     return Standing(
         rank=rank, team=team.name, slug=team.slug, method=submission.method,
         score=sight.number(row.score),
-        instance=None if label else sight.number(row.instance),
-        semantic=None if label else sight.number(row.semantic),
+        instance=None if label else sight.of_label(row.instance),
+        semantic=None if label else sight.of_label(row.semantic),
         submitted=submission.created, baseline=team.baseline, own=own,
         entries=row.entries, submission=submission.pk,
     )  # fmt: skip

@@ -2,7 +2,8 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 
 from server.challenges.models import ProtocolVersion
-from server.leaderboard.standings import board, ranked
+from server.leaderboard.standings import board
+from server.submissions.ranking import ranked
 from tests.server import entries
 from tests.server.making import person
 
