@@ -9,6 +9,8 @@
     CRISTA_EMAIL_URL     smtp://user:password@host:port or smtps://…; without it mails become files
     CRISTA_EMAIL_FROM    sender of mails
     CRISTA_VERIFY_EMAIL  "mandatory", "optional" or "none" (default: optional)
+    CRISTA_STORAGE       s3://bucket/prefix?endpoint=https://…&region=… (default: files in
+                         CRISTA_HOME); credentials as AWS tools find them, AWS_ACCESS_KEY_ID first
     DATABASE_URL         postgres://… (default: a tuned SQLite file in CRISTA_HOME)
     REDIS_URL            redis://… (default: the embedded queue server's address, run/queue.url)
 
@@ -215,8 +217,11 @@ SPECTACULAR_SETTINGS = {
 }
 
 REDIS_URL = os.environ.get("REDIS_URL")
-UPLOAD_PART_BYTES = 16 * 2**20  # what clients are asked to send at once
+STORAGE = os.environ.get("CRISTA_STORAGE", "")
+STORAGE_CACHE_BYTES = 100 * 10**9  # of copies that a worker keeps of what lies in a bucket
+UPLOAD_PART_BYTES = 64 * 2**20  # what clients are asked to send at once
 UPLOAD_MAX_PART_BYTES = 256 * 2**20
+UPLOAD_SILENCE_S = 60  # a sender that is silent for this long is gone; it may take up again
 UPLOAD_RESERVE_BYTES = 2**30  # disk space that uploads leave free, for the database above all
 UPLOAD_KEEP_HOURS = 24 * 7
 ITEM_TIMEOUT_S = 3 * 3600  # one target may take this long to score

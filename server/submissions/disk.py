@@ -1,0 +1,126 @@
+"""Uploads as files of this machine: appended to by one request at a time, never half-written."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+from django.conf import settings
+
+from server.errors import Refused
+from server.submissions.models import Upload
+
+
+class Disk:
+    """One file per upload.  Its own size is the offset, so no crash can make the two differ."""
+
+    direct: ClassVar[bool] = False
+
+    def prepare(self, upload: Upload) -> dict[str, Any]:
+        """Nothing: the file is made with its first byte."""
+        return {}
+
+    def offset(self, upload: Upload) -> int:
+        """The file's size; 0 before there is one."""
+        return upload.offset
+
+    @contextmanager
+    def held(self, upload: Upload, *, whole: bool) -> Iterator[FileEnd]:
+        """The file, locked until the process ends or lets go."""
+        upload.path.parent.mkdir(parents=True, exist_ok=True)
+        with upload.path.open("ab", buffering=0) as file:
+            locked(file)
+            yield FileEnd(file.fileno())
+
+    def seal(self, upload: Upload) -> None:
+        """Onto the disk itself, with its name."""
+        for path in (upload.path, upload.path.parent):
+            number = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
+
+    def opened(self, upload: Upload) -> AbstractContextManager[BinaryIO]:
+        """The file."""
+        return upload.path.open("rb", buffering=0)
+
+    @contextmanager
+    def local(self, upload: Upload) -> Iterator[Path]:
+        """The file itself."""
+        yield upload.path
+
+    def remove(self, upload: Upload) -> None:
+        """Unlink it; who reads it still can."""
+        upload.path.unlink(missing_ok=True)
+
+    def remove_others(self, known: set[str]) -> int:
+        """Files named after no known upload, such as a discarded one's last part."""
+        orphans = [p for p in Path(settings.UPLOAD_DIR).glob("*.zip") if p.stem not in known]
+        for path in orphans:
+            path.unlink(missing_ok=True)
+        return len(orphans)
+
+
+class FileEnd:
+    """The end of a file that is open for appending."""
+
+    def __init__(self, number: int) -> None:
+        self._file = number
+        self.offset = os.fstat(number).st_size
+
+    def append(self, block: bytes) -> None:
+        """Write it all.  What a full disk still took is kept."""
+        view = memoryview(block)
+        with no_room_here():
+            while view:
+                done = os.write(self._file, view)
+                self.offset += done
+                view = view[done:]
+
+    def cut(self, offset: int) -> None:
+        """Shorten the file."""
+        os.ftruncate(self._file, offset)
+        self.offset = offset
+
+    def keep(self) -> None:
+        """Ask the disk for it, so that a machine that loses power has what was acknowledged."""
+        os.fdatasync(self._file)
+
+
+def locked(file: Any) -> None:
+    """Lock an open file until it is closed.  Refused (423): somebody else has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Refused(
+            "busy",
+            "Another request writes to this upload. Wait a few seconds, ask with HEAD, and go on.",
+            status=423,
+        ) from error
+
+
+@contextmanager
+def no_room_here() -> Iterator[None]:
+    """A full disk becomes an answer."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full() from error
+        raise
+
+
+def disk_full() -> Refused:
+    """No room, in words for the sender."""
+    return Refused(
+        "disk_full",
+        "The server has no room for this file now. What arrived is kept; try again later, and tell "
+        "the organisers if it lasts.",
+        status=507,
+    )
