@@ -203,8 +203,27 @@ class Token(models.Model):
         return scope in self.scopes
 
 
+class Events(models.QuerySet["AuditEvent"]):
+    """Rows that are added, and never changed or removed."""
+
+    def update(self, **fields: Any) -> int:
+        """Raises TypeError: what happened cannot be changed."""
+        raise TypeError(ONLY_ADDED)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Raises TypeError: what happened cannot be undone."""
+        raise TypeError(ONLY_ADDED)
+
+
+ONLY_ADDED = "the record of what happened is only added to"
+
+
 class AuditEvent(models.Model):
-    """Who changed what, from what, to what.  Written beside each change, never edited."""
+    """Who changed what, from what, to what.  Written beside each change, never edited.
+
+    actor_name: the actor's e-mail at the time, which stays when the account goes.
+    number, digest: its place in the chain and the chain's digest up to it, once it is sealed.
+    """
 
     at = models.DateTimeField(default=now, db_index=True)
     actor = models.ForeignKey(
@@ -212,12 +231,14 @@ class AuditEvent(models.Model):
     )
     kind = models.CharField(max_length=40)
     key = models.CharField(max_length=80)
-    before = models.CharField(max_length=80, blank=True)
-    after = models.CharField(max_length=80)
+    before = models.TextField(blank=True)
+    after = models.TextField()
     note = models.TextField(blank=True)
     actor_name = models.CharField(max_length=254, blank=True, editable=False)
     number = models.PositiveBigIntegerField(null=True, unique=True, editable=False)
     digest = models.CharField(max_length=64, blank=True, editable=False)
+
+    objects: ClassVar[models.Manager[AuditEvent]] = Events.as_manager()
 
     class Meta:
         ordering = ("-at", "-id")
@@ -225,6 +246,16 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}: {self.before} → {self.after}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store a new event.  Raises TypeError for a change."""
+        if not self._state.adding:
+            raise TypeError(ONLY_ADDED)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Raises TypeError: what happened cannot be undone."""
+        raise TypeError(ONLY_ADDED)
 
 
 class Answered(models.Model):

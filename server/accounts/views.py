@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -14,10 +15,11 @@ from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from server.accounts import audit, invitations
-from server.accounts.models import Membership, Scope, Team, Token
+from server.accounts import invitations
+from server.accounts.models import Membership, Scope, Team, User
 from server.accounts.session import SignedIn
 from server.accounts.teams import create_team
+from server.accounts.tokens import issue, revoke
 from server.errors import Refused
 
 
@@ -33,6 +35,13 @@ class TeamForm(forms.Form):
     name = forms.CharField(max_length=80, label="Name", help_text="Shown on leaderboards.")
 
 
+MAY: dict[str, tuple[str, tuple[str, ...]]] = {
+    Scope.SUBMIT: ("read and submit", (Scope.READ, Scope.SUBMIT)),
+    Scope.READ: ("read only", (Scope.READ,)),
+    Scope.ORGANISE: ("read, submit and organise", (Scope.READ, Scope.SUBMIT, Scope.ORGANISE)),
+}
+
+
 class TokenForm(forms.Form):
     """A token to make."""
 
@@ -41,7 +50,7 @@ class TokenForm(forms.Form):
     )
     may = forms.ChoiceField(
         label="It may",
-        choices=[("submit", "read and submit"), ("read", "read only")],
+        choices=[(may, text) for may, (text, _) in MAY.items() if may != Scope.ORGANISE],
     )
     days = forms.TypedChoiceField(
         label="It lasts",
@@ -50,10 +59,15 @@ class TokenForm(forms.Form):
         choices=[(7, "a week"), (30, "30 days"), (90, "90 days"), (365, "a year")],
     )
 
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if user.is_staff:
+            may = cast(forms.ChoiceField, self.fields["may"])
+            may.choices = [(word, text) for word, (text, _) in MAY.items()]
+
     def scopes(self) -> tuple[str, ...]:
         """What the chosen word stands for."""
-        may = self.cleaned_data["may"]
-        return (Scope.READ, Scope.SUBMIT) if may == "submit" else (Scope.READ,)
+        return MAY[self.cleaned_data["may"]][1]
 
 
 @login_required
@@ -134,15 +148,14 @@ def leave_team(request: SignedIn, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def tokens(request: SignedIn) -> HttpResponse:
     """The asker's tokens.  A new one's text is part of this one answer and of no other."""
-    form = TokenForm(request.POST or None)
+    form = TokenForm(request.POST or None, user=request.user)
     text = ""
     if form.is_valid():
         wish = form.cleaned_data
-        token, text = Token.issue(
-            request.user, name=wish["name"], scopes=form.scopes(), now=now(), days=wish["days"]
+        _, text = issue(
+            request.user, name=wish["name"], scopes=form.scopes(), days=wish["days"], at=now()
         )
-        audit.record("token", token.prefix, after="made", by=request.user)
-        form = TokenForm()
+        form = TokenForm(user=request.user)
     soon = now() + timedelta(days=14)
     context = {"tokens": request.user.tokens.all(), "form": form, "text": text}
     return render(request, "accounts/tokens.html", context | {"now": now(), "soon": soon})
@@ -153,7 +166,6 @@ def tokens(request: SignedIn) -> HttpResponse:
 def revoke_token(request: SignedIn, pk: int) -> HttpResponse:
     """From now on the token opens nothing."""
     token = get_object_or_404(request.user.tokens, pk=pk)
-    token.delete()
-    audit.record("token", token.prefix, after="revoked", by=request.user)
+    revoke(token, by=request.user)
     messages.success(request, f"The token {token.name} is revoked.")
     return redirect("tokens")

@@ -14,6 +14,11 @@ from tests.server.making import api, entered, moment, send, stored
 # What each of them gets: nobody logged in, a rival, the sender, an organiser.
 ROWS = {
     "GET api/me/": (401, 200, 200, 200),
+    "GET api/me/tokens/": (401, 200, 200, 200),
+    "DELETE api/me/tokens/0/": (401, 404, 404, 404),
+    "GET api/audit/": (401, 403, 403, 403),  # an organiser's token needs the scope, too
+    "GET api/audit.jsonl": (401, 403, 403, 403),
+    "GET api/audit.csv": (401, 403, 403, 403),
     "POST api/teams/": (401, 400, 400, 400),
     "POST api/tokens/": (400, 400, 400, 400),
     "GET api/challenges/": (200, 200, 200, 200),
@@ -49,7 +54,7 @@ def routes(patterns=None, before: str = "") -> Iterator[str]:
 
 
 def test_every_route_has_its_row():
-    values = r"(made-up|(?<=phases/)test|UPLOAD|SUBMISSION)"
+    values = r"(made-up|(?<=phases/)test|(?<=tokens/)0|UPLOAD|SUBMISSION)"
     walked = {re.sub(values, "?", row.split()[1]) for row in ROWS}
     assert set(routes()) == walked
 

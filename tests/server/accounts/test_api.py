@@ -21,7 +21,7 @@ def test_a_password_buys_a_token_that_says_who_asks():
     ada = person("Ada")
     answer = ask_token(email="ADA@example.org")
     assert answer.status_code == 201
-    assert set(answer.data) == {"token", "name", "prefix", "expires"}
+    assert set(answer.data) == {"token", "name", "prefix", "scopes", "expires"}
     client = api()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.data['token']}")
     teams.create_team(ada, name="Deep Cells")
