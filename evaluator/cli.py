@@ -21,11 +21,12 @@ from evaluator.local import Run, need_truth, say, timings
 from evaluator.manifest import Manifest, load_manifest
 from evaluator.predictions import pack_folder
 from evaluator.protocol import get_protocol
-from evaluator.report import Problem, Report
+from evaluator.report import Problem
 from evaluator.results.compare import compare, comparison_lines, comparison_page, contest_sheet
 from evaluator.results.explain import explain
 from evaluator.results.narration import print_explanation, write_explanation
 from evaluator.results.page import result_page
+from evaluator.results.problems import problem_lines
 from evaluator.results.saved import read_result, saved
 from evaluator.results.tables import (
     counted,
@@ -94,12 +95,15 @@ def options(
 
 
 @app.command()
-def check(submission: SubmissionArgument, manifest: ManifestOption) -> None:
+def check(
+    submission: SubmissionArgument,
+    manifest: ManifestOption,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
+) -> None:
     """Say in seconds what is wrong with a submission, without reading its voxels."""
     report = check_submission(submission, load_manifest(manifest))
-    for problem in report.problems:
-        print(_line(problem))
-    print(_verdict(report))
+    values = report.to_json()
+    print(json.dumps(values, indent=2) if as_json else "\n".join(problem_lines(values)))
     if any(problem.severity != "ignored" for problem in report.problems):
         raise typer.Exit(1)
 
@@ -282,10 +286,3 @@ def _names(text: str) -> list[str]:
 
 def _line(problem: Problem) -> str:
     return f"{problem.severity:>8}  {problem.message} {problem.remedy}"
-
-
-def _verdict(report: Report) -> str:
-    found = list(report.targets.values())
-    counted = ", ".join(f"{found.count(s)} {s}" for s in ("ok", "missing", "unreadable"))
-    verdict = "accepted" if report.accepted else "rejected"
-    return f"{verdict}: {counted} of {len(found)} targets"

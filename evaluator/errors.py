@@ -42,15 +42,21 @@ class Explained(EvaluatorError):
     """Mixed into an error that programs tell apart and that names the next step.
 
     code: one of the codes of `evaluator.report.Problem`.  remedy: a sentence.
+    expected, got: the two sides of the message in a few words; "" if it says them best.
     """
 
-    def __init__(self, code: str, message: str, remedy: str) -> None:
+    def __init__(
+        self, code: str, message: str, remedy: str, expected: str = "", got: str = ""
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.remedy = remedy
+        self.expected = expected
+        self.got = got
 
-    def __reduce__(self) -> tuple[type[Explained], tuple[str, str, str]]:
-        return type(self), (self.code, str(self), self.remedy)  # survives the way to a process
+    def __reduce__(self) -> tuple[type[Explained], tuple[str, ...]]:
+        """Survives the way to another process."""
+        return type(self), (self.code, str(self), self.remedy, self.expected, self.got)
 
 
 def meant(name: str, known: Iterable[str]) -> str:

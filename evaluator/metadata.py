@@ -204,6 +204,8 @@ def parse_shape(value: Any, name: str) -> Shape:
             "wrong_shape",
             f"its {name} is {shown(value)}; expected three axes (Z, Y, X) of at least 1 voxel.",
             "Write one 3D array per label.",
+            expected="three axes (Z, Y, X)",
+            got=f"{name} {shown(value)}",
         )
     z, y, x = value
     return (z, y, x)
@@ -219,10 +221,12 @@ def bounded(array: ArrayMeta) -> ArrayMeta:
     if voxels > LARGEST_ARRAY or math.prod(array.shape[1:]) * width > LARGEST_PLANE:
         raise too_large(
             f"its shape {array.shape} is beyond {LARGEST_ARRAY} voxels, "
-            f"or {LARGEST_PLANE} bytes in a plane."
+            f"or {LARGEST_PLANE} bytes in a plane.",
+            got=f"shape {array.shape}",
         )
     if math.prod(array.chunks) * width > largest or math.prod(inner) * width > LARGEST_CHUNK:
-        raise too_large(f"its chunks of {inner} voxels are larger than {LARGEST_CHUNK} bytes.")
+        said = f"its chunks of {inner} voxels are larger than {LARGEST_CHUNK} bytes."
+        raise too_large(said, got=f"chunks of {inner} voxels")
     _check_chunks(array.shape, inner, most=MOST_CHUNKS)
     return array
 
@@ -231,7 +235,8 @@ def _check_chunks(shape: Shape, chunks: Shape, *, most: int) -> None:
     """Raise Unfit if a box falls into more chunks than serve anybody."""
     count = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
     if count > min(most, max(1000, math.prod(shape) // SMALLEST_MEAN_CHUNK)):
-        raise too_large(f"it has {count} chunks of {chunks} voxels; use (64, 64, 64).")
+        said = f"it has {count} chunks of {chunks} voxels; use (64, 64, 64)."
+        raise too_large(said, got=f"{count} chunks of {chunks} voxels")
 
 
 def _v2_dtype(value: Any) -> np.dtype[Any]:
@@ -322,17 +327,26 @@ def shown(value: Any) -> str:
 
 def bad_metadata(message: str) -> Unfit:
     """The error for metadata that is damaged, contradictory or beyond the limits."""
-    return Unfit("bad_metadata", message, "Write it with `evaluator pack`, or see the format.")
+    return Unfit(
+        "bad_metadata", message, "Write it with `evaluator pack`, or see the format.",
+        got=message.rstrip("."),
+    )  # fmt: skip
 
 
-def too_large(message: str) -> Unfit:
+def too_large(message: str, *, got: str = "") -> Unfit:
     """The error for what is beyond a limit, decided before any of it is decoded."""
-    return Unfit("too_large", message, "See the limits of the format, or use `evaluator pack`.")
+    return Unfit(
+        "too_large", message, "See the limits of the format, or use `evaluator pack`.",
+        got=got or message.rstrip("."),
+    )  # fmt: skip
 
 
 def wrong_codec(message: str) -> Unfit:
     allowed = "none, blosc, zstd, gzip, zlib or bz2, without filters"
-    return Unfit("wrong_codec", f"{message} Expected: {allowed}.", "Compress it with one of these.")
+    return Unfit(
+        "wrong_codec", f"{message} Expected: {allowed}.", "Compress it with one of these.",
+        expected=allowed, got=message.rstrip("."),
+    )  # fmt: skip
 
 
 def wrong_dtype(value: Any) -> Unfit:
@@ -340,4 +354,6 @@ def wrong_dtype(value: Any) -> Unfit:
         "wrong_dtype",
         f"its data type is {shown(value)}; expected one of {', '.join(DTYPES)}.",
         "Store masks and object ids as unsigned integers.",
+        expected=", ".join(DTYPES),
+        got=shown(value),
     )

@@ -128,7 +128,9 @@ def check_submission(path: Path, manifest: Manifest, protocol: Protocol = CRISTA
     try:
         submission = _opened(path, manifest)
     except ArchiveError as error:
-        problem = Problem(error.code, REJECT, str(error), error.remedy)
+        problem = Problem(
+            error.code, REJECT, str(error), error.remedy, expected=error.expected, got=error.got
+        )
         return Report((problem,), dict.fromkeys(manifest.by_path, MISSING))
     problems, states = [], {}
     for target in manifest.targets:
@@ -189,7 +191,6 @@ def _crop_folders(found: set[str], manifest: Manifest) -> dict[str, str]:
 
 def _check_fit(meta: ArrayMeta, target: VoxelGrid, protocol: Protocol) -> None:
     """Raise Unfit if an array makes no sense for a target, by the rules of a protocol."""
-    remedy = f"Write it with shape {target.shape}, or give voxel_size and translation in nm."
     grid = meta.grid_beside(target)
     if math.prod(meta.shape) > protocol.most_finer * target.voxels:
         raise Unfit(
@@ -197,27 +198,35 @@ def _check_fit(meta: ArrayMeta, target: VoxelGrid, protocol: Protocol) -> None:
             f"its shape {meta.shape} holds over {protocol.most_finer} times the voxels of "
             f"{target.shape}.",
             "Send it at the voxel size of the crop.",
+            expected=f"about {target.shape}",
+            got=f"{meta.shape}",
         )
     if grid is None:
         if meta.shape != target.shape and not protocol.centres_unplaced:
-            raise Unfit("wrong_shape", _shapes(meta, target), remedy)
+            raise _misfit(meta, target)
         return
     if not protocol.refuses_misfits:
         return
     same_place = grid.has_voxels_of(target) and np.allclose(grid.offset, target.offset)
     too_small = any(n < m for n, m in zip(grid.shape, target.shape, strict=True))
     if same_place and too_small:
-        raise Unfit("wrong_shape", _shapes(meta, target), remedy)
+        raise _misfit(meta, target)
     if any(axis.max() < 0 for axis in target.nearest(grid)):
         raise Unfit(
             "bad_metadata",
             f"it lies outside the crop: translation {grid.offset} nm; expected {target.offset}.",
             "Correct the translation; axes are Z, Y, X and lengths nanometres.",
+            expected=f"translation {target.offset} nm",
+            got=f"translation {grid.offset} nm",
         )
 
 
-def _shapes(meta: ArrayMeta, target: VoxelGrid) -> str:
-    return f"its shape is {meta.shape}; expected {target.shape}."
+def _misfit(meta: ArrayMeta, target: VoxelGrid) -> Unfit:
+    return Unfit(
+        "wrong_shape", f"its shape is {meta.shape}; expected {target.shape}.",
+        f"Write it with shape {target.shape}, or give voxel_size and translation in nm.",
+        expected=f"{target.shape}", got=f"{meta.shape}",
+    )  # fmt: skip
 
 
 def _examined(
@@ -230,12 +239,15 @@ def _examined(
         meta = None if missing else submission.describe(target, protocol)
     except Unfit as error:
         message = f"{target.path}: {error}"
-        return UNREADABLE, Problem(error.code, UNSCORED, message, error.remedy, crop, label)
+        return UNREADABLE, Problem(
+            error.code, UNSCORED, message, error.remedy, crop, label, error.expected, error.got
+        )
     if meta is None:
         why = f"counts as missing by the rule {min(missing, default='')} of {protocol.name}"
         return MISSING, Problem(
             "missing_array", UNSCORED, f"{target.path} {why if missing else 'is missing'}.",
             "Send an array for every target; one without any object may be all zeros.", crop, label,
+            f"an array of shape {target.grid.shape}", why if missing else "none",
         )  # fmt: skip
     return OK, _doubtful_place(meta, target, protocol)
 
@@ -254,13 +266,15 @@ def _doubtful_place(meta: ArrayMeta, target: Target, protocol: Protocol) -> Prob
                 f"{target.path} repeats the offset of its crop at another voxel size: offsets are "
                 "those of voxel centres, so it lies a part of a voxel off.",
                 f"If both begin at the same corner write the translation {list(corner.offset)}.",
-                crop, label,
+                crop, label, f"translation {list(corner.offset)} nm",
+                f"translation {list(grid.offset)} nm",
             )  # fmt: skip
     if any((axis < 0).any() for axis in target.grid.nearest(grid)):
         return Problem(
             "partial_cover", IGNORED,
             f"{target.path} covers only a part of the crop; the rest counts as background.",
-            "Predict the whole crop.", crop, label,
+            "Predict the whole crop.", crop, label, f"the whole of {target.grid.shape}",
+            f"shape {grid.shape}, offset {grid.offset} nm",
         )  # fmt: skip
     return None
 
@@ -273,6 +287,8 @@ def _no_targets(found: set[str], manifest: Manifest) -> ArchiveError:
         f"The archive holds none of the {len(manifest.targets)} targets: found {came}; "
         f"expected arrays such as {example}.",
         "Name the folders after crops and labels of the manifest.",
+        expected=f"arrays such as {example}",
+        got=came,
     )
 
 
@@ -299,5 +315,5 @@ def _unknown(kind: str, shown: str, crop: str, label: str | None) -> Problem:
         f"unknown_{kind}", IGNORED,
         f"{ascii(shown)[1:-1][:120]} is not in the manifest; it is ignored.",
         f"If it was meant to be scored, name it after a {kind} of the manifest.",
-        crop[:120], None if label is None else label[:120],
+        crop[:120], None if label is None else label[:120], got=ascii(shown)[1:-1][:120],
     )  # fmt: skip

@@ -166,11 +166,13 @@ def _no_zip(shown: str, size: int, *, begins_well: bool) -> ArchiveError:
             "not_a_zip",
             f"{shown} begins like a zip but its end is missing or damaged, after {size} bytes.",
             "Make sure the file is complete, then send it again.",
+            got=f"the beginning of a zip, {size} bytes",
         )
     return ArchiveError(
         "not_a_zip",
         f"{shown} is not a zip file; expected a zip of Zarr arrays.",
         "Pack the predictions with `evaluator pack`.",
+        got="another kind of file",
     )
 
 
@@ -178,7 +180,7 @@ def _check_count(end: _End, most: int) -> None:
     remedy = "Use chunks of 64 voxels and leave out empty ones."
     if end.entries > most:
         said = f"The zip has {end.entries} entries; at most {most} are accepted here."
-        raise ArchiveError("too_large", said, remedy)
+        raise ArchiveError("too_large", said, remedy, f"at most {most}", f"{end.entries} entries")
     if end.length > LARGEST_DIRECTORY:
         said = f"The zip's directory takes {end.length} bytes, more than {LARGEST_DIRECTORY}."
         raise ArchiveError("too_large", said, remedy)
@@ -261,6 +263,8 @@ def _check_sizes(table: np.ndarray, names: Sequence[bytes], most: int) -> None:
             "too_large",
             f"The zip unfolds to {declared} bytes; at most {most} are accepted here.",
             "Send only the arrays that are asked for.",
+            expected=f"at most {most} bytes",
+            got=f"{declared} bytes",
         )
     wrong = table["size"] > LARGEST_RATIO * table["packed"].astype(np.float64) + 4096
     if wrong.any():

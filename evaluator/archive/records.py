@@ -38,8 +38,10 @@ LOCATOR = struct.Struct("<4sIQI")
 class ArchiveError(Explained, SubmissionError):
     """The archive as a whole is refused."""
 
-    def __init__(self, code: str, message: str, remedy: str = REZIP) -> None:
-        super().__init__(code, message, remedy)
+    def __init__(
+        self, code: str, message: str, remedy: str = REZIP, expected: str = "", got: str = ""
+    ) -> None:
+        super().__init__(code, message, remedy, expected, got)
 
 
 def extra_field(extra: bytes, wanted: int) -> bytes | None:

@@ -71,6 +71,18 @@ def test_a_check_that_finds_problems_ends_with_one(run, challenge):
     assert "rejected: 0 ok, 6 missing" in out
 
 
+def test_a_check_in_json_tells_code_blame_place_and_both_sides_of_every_problem(run, challenge):
+    code, out, err = run("check", challenge / "manifest.csv", "--manifest", challenge, "--json")
+    report = json.loads(out)
+    assert (code, err, report["accepted"], report["quota_used"]) == (1, "", False, False)
+    (problem,) = report["problems"]
+    assert (problem["code"], problem["blame"], problem["severity"]) == (
+        "not_a_zip", "participant", "reject",
+    )  # fmt: skip
+    assert (problem["expected"], problem["got"]) == ("a whole zip", "another kind of file")
+    assert problem["docs"] == "/problems/not_a_zip/"
+
+
 def test_a_note_on_what_is_ignored_is_no_failure(run, challenge):
     (challenge / "truth.zarr" / "crop9" / "x").mkdir(parents=True)
     (challenge / "truth.zarr" / "crop9" / "x" / "file").touch()

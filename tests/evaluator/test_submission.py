@@ -306,6 +306,8 @@ def test_every_problem_has_two_sentences_and_goes_into_json(folder):
     assert values["targets"] == {"crop557/er": "missing", "crop557/mito": "unreadable"}
     assert len(values["problems"]) == 2
     for problem in values["problems"]:
-        assert problem.keys() == {"code", "severity", "message", "remedy", "crop", "label"}
+        assert {"code", "severity", "blame", "crop", "label", "docs"} < problem.keys()
+        assert problem["expected"]
+        assert problem["got"]
         assert problem["message"].endswith(".")
         assert problem["remedy"].endswith(".")

@@ -50,7 +50,10 @@ def _survive(path, protocol, found) -> None:
         assert problem.message.isprintable(), problem
         assert problem.message.endswith("."), problem
         assert len(problem.message) < 500, problem
-        assert str(path.parent) not in problem.message, problem
+        shown = problem.to_json()
+        assert shown["expected"], problem
+        assert shown["got"].isprintable(), problem
+        assert not any(str(path.parent) in str(value) for value in shown.values()), problem
     found.update({problem.code for problem in report.problems})
     try:
         submission = open_submission(path, MANIFEST)
