@@ -1,5 +1,13 @@
 """Scoring of 3D segmentations: the vocabulary, the submission format, the metrics, the commands."""
 
+from evaluator.blocks import (
+    BlockError,
+    block_digests,
+    content_digest,
+    open_blocks,
+    protocols_of,
+    write_blocks,
+)
 from evaluator.digest import array_digest, canonical_json, file_digest, json_digest
 from evaluator.errors import (
     EvaluatorError,
@@ -24,8 +32,9 @@ from evaluator.manifest import (
 from evaluator.packing import SubmissionWriter
 from evaluator.predictions import pack_folder
 from evaluator.protocol import PROTOCOLS, Protocol, differences, get_protocol
-from evaluator.report import Problem, Report
-from evaluator.runner import score_submission, score_target
+from evaluator.reading import Prediction, Reader
+from evaluator.report import CATALOGUE, Problem, Report, grouped
+from evaluator.runner import score_prediction, score_submission, score_target
 from evaluator.scores import Counts, Result, Status, Sums, TargetScore, label_score, pool
 from evaluator.scoring import score_pair, worst_sums
 from evaluator.submission import Submission, check_submission, open_submission
@@ -34,7 +43,9 @@ from evaluator.version import __version__
 from evaluator.volume import Volume, create_volume, open_volume
 
 __all__ = [
+    "CATALOGUE",
     "PROTOCOLS",
+    "BlockError",
     "Counts",
     "Crop",
     "EvaluatorError",
@@ -42,8 +53,10 @@ __all__ = [
     "Label",
     "Manifest",
     "ManifestError",
+    "Prediction",
     "Problem",
     "Protocol",
+    "Reader",
     "Report",
     "Result",
     "ServerError",
@@ -60,17 +73,21 @@ __all__ = [
     "VoxelGrid",
     "__version__",
     "array_digest",
+    "block_digests",
     "canonical_json",
     "check_submission",
+    "content_digest",
     "create_volume",
     "differences",
     "file_digest",
     "format_labels",
     "format_manifest",
     "get_protocol",
+    "grouped",
     "json_digest",
     "label_score",
     "load_manifest",
+    "open_blocks",
     "open_submission",
     "open_truth",
     "open_volume",
@@ -78,8 +95,11 @@ __all__ = [
     "parse_labels",
     "parse_manifest",
     "pool",
+    "protocols_of",
     "score_pair",
+    "score_prediction",
     "score_submission",
     "score_target",
     "worst_sums",
+    "write_blocks",
 ]

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluator.alignment import align
 from evaluator.errors import EvaluatorError, Unreadable
 from evaluator.manifest import Manifest, Target
-from evaluator.protocol import Protocol, get_protocol
+from evaluator.protocol import Protocol
+from evaluator.reading import Prediction, Reader
+from evaluator.report import MISSING
 from evaluator.scores import Result, Status, Sums, TargetScore, pool
 from evaluator.scoring import Scored, score_planes, worst_sums
 from evaluator.submission import Submission, open_submission
@@ -33,69 +34,74 @@ Progress = Callable[[TargetScore, float], None]  # a target's score and the seco
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores targets of one opened submission.
+    """Scores targets of one opened submission, whose truth lies in a folder."""
 
-    quirks: rules of the protocol that decided what was opened.
-    beside: scores the same under the protocol beside this one.
-    """
-
-    submission: Submission
+    reader: Reader
     truth: Path
-    protocol: Protocol
-    quirks: frozenset[str]
-    beside: Scorer | None
 
     @classmethod
     def open(cls, submission: Path, manifest: Manifest, truth: Path, protocol: Protocol) -> Scorer:
         """A scorer of the submission at a path.  Raises SubmissionError if it is rejected."""
-        opened, quirks, beside = open_submission(submission, manifest), frozenset[str](), None
-        unpacked = submission.with_suffix(".zarr")
-        if protocol.reads_unpacked and submission.is_file() and unpacked.is_dir():
-            opened, quirks = open_submission(unpacked, manifest), frozenset({"reads_unpacked"})
-        if protocol.beside:
-            beside = cls.open(submission, manifest, truth, get_protocol(protocol.beside))
-        return cls(opened, truth, protocol, quirks, beside)
+        return cls(Reader.open(submission, manifest, protocol), truth)
+
+    @property
+    def submission(self) -> Submission:
+        """What was opened."""
+        return self.reader.submission
+
+    @property
+    def protocol(self) -> Protocol:
+        """What it is scored under."""
+        return self.reader.protocol
 
     def score(self, target: Target) -> TargetScore:
         """Read and score one target.  Raises ManifestError if its truth does not fit it."""
         truth = open_truth(target, self.truth)
-        try:
-            scored, digest = self._scored(target, truth)
-        except Unreadable:
-            scored, digest = Scored(Status.UNREADABLE, self._worst(target, truth)), ""
-        return TargetScore(
-            crop=target.crop.folder,
-            label=target.label.name,
-            status=scored.status,
-            voxels=target.grid.voxels,
-            sums=scored.sums,
-            truth_digest=truth.digest,
-            pred_digest=digest,
-            quirks=tuple(sorted(scored.quirks | self.quirks)),
-            beside=self.beside.score(target) if self.beside else None,
-            masked=truth.mask is not None,
-        )
-
-    def _scored(self, target: Target, truth: Truth) -> tuple[Scored, str]:
-        """How the target is scored, and the digest of its prediction.  Raises Unreadable."""
-        volume = self.submission.open(target, self.protocol)
-        if volume is None:
-            quirks = self.submission.quirks(target, self.protocol)
-            return Scored(Status.MISSING, self._worst(target, truth), quirks), ""
-        aligned = align(volume, target, self.protocol)
-        pred = DigestedPlanes(aligned.planes)
-        scored = score_planes(
-            target, truth.planes, pred, self.protocol, mask=truth.mask, resampled=aligned.resampled
-        )
-        return replace(scored, quirks=scored.quirks | aligned.quirks), pred.digest()
-
-    def _worst(self, target: Target, truth: Truth) -> Sums:
-        return worst_sums(target, truth.planes, self.protocol, mask=truth.mask)
+        return score_prediction(target, truth, self.reader.read(target))
 
     def timed(self, target: Target) -> tuple[TargetScore, float]:
         """The score of a target and the seconds it took."""
         start = time.perf_counter()
         return self.score(target), time.perf_counter() - start
+
+
+def score_prediction(target: Target, truth: Truth, pred: Prediction) -> TargetScore:
+    """The score of a prediction, and beside it that under the protocol beside its own.
+
+    Raises ManifestError if the truth cannot be read.
+    """
+    try:
+        scored, digest = _scored(target, truth, pred)
+    except Unreadable:
+        scored, digest = Scored(Status.UNREADABLE, _worst(target, truth, pred)), ""
+    return TargetScore(
+        crop=target.crop.folder,
+        label=target.label.name,
+        status=scored.status,
+        voxels=target.grid.voxels,
+        sums=scored.sums,
+        truth_digest=truth.digest,
+        pred_digest=digest,
+        quirks=tuple(sorted(scored.quirks | pred.opening)),
+        beside=score_prediction(target, truth, pred.beside) if pred.beside else None,
+        masked=truth.mask is not None,
+    )
+
+
+def _scored(target: Target, truth: Truth, pred: Prediction) -> tuple[Scored, str]:
+    """How a target is scored, and the digest of its prediction.  Raises Unreadable."""
+    if pred.planes is None:
+        status = Status.MISSING if pred.status == MISSING else Status.UNREADABLE
+        return Scored(status, _worst(target, truth, pred), pred.quirks), ""
+    planes = DigestedPlanes(pred.planes)
+    scored = score_planes(
+        target, truth.planes, planes, pred.protocol, mask=truth.mask, resampled=pred.resampled
+    )
+    return replace(scored, quirks=scored.quirks | pred.quirks), planes.digest()
+
+
+def _worst(target: Target, truth: Truth, pred: Prediction) -> Sums:
+    return worst_sums(target, truth.planes, pred.protocol, mask=truth.mask)
 
 
 def score_target(
@@ -130,13 +136,13 @@ def score_submission(
     targets.sort(key=lambda target: (target.grid.voxels, target.path))
     opening = (submission, manifest, truth, protocol)
     open_submission(submission, manifest)  # what is rejected must not start a process
-    for score, seconds in _scored(targets, opening, jobs=min(jobs, len(targets))):
+    for score, seconds in _all_scored(targets, opening, jobs=min(jobs, len(targets))):
         progress(score, seconds)
         scores.append(score)
     return pool(manifest, scores, protocol=protocol)
 
 
-def _scored(
+def _all_scored(
     targets: Iterable[Target], opening: Opening, *, jobs: int
 ) -> Iterator[tuple[TargetScore, float]]:
     if jobs <= 1:

@@ -90,6 +90,7 @@ class Volume:
             "context": {"cache_pool": {"total_bytes_limit": cache}},
             "recheck_cached_data": "open",
         }
+        self._files = store if isinstance(store, dict) else None
         try:
             if isinstance(store, dict):  # else an open one, whose content is in memory
                 store = tensorstore.KvStore.open(store).result()
@@ -133,6 +134,11 @@ class Volume:
         depth, height, width = self.shape
         for z in range(0, depth, planes):
             yield self.read((z, 0, 0), (min(z + planes, depth), height, width))
+
+    def is_same(self, other: Volume) -> bool:
+        """True if both surely are one array of one file or folder."""
+        alike = self._files == other._files and self.meta.spec == other.meta.spec
+        return alike and self._files is not None
 
     def caching(self) -> Volume:
         """The same array, which keeps about two layers of chunks decoded, at most 256 MiB.

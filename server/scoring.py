@@ -6,35 +6,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from evaluator import (
+    CATALOGUE,
     PROTOCOLS,
+    BlockError,
     EvaluatorError,
     Manifest,
     ManifestError,
+    Protocol,
+    Reader,
+    SubmissionError,
     Target,
     TargetScore,
     __version__,
+    block_digests,
     check_submission,
+    content_digest,
     differences,
     get_protocol,
+    grouped,
     json_digest,
+    open_blocks,
     open_truth,
     open_volume,
     parse_manifest,
     pool,
+    protocols_of,
+    score_prediction,
+    write_blocks,
 )
 from evaluator import score_target as _score_target
 
 __all__ = [
-    "EvaluatorError", "Item", "ManifestError", "Rules", "check", "combine", "digest_of",
-    "first_values", "items", "labels", "manifest_digest", "protocol_facts", "protocol_rules",
-    "protocols", "quirks_of", "score_item", "truth_digests", "truth_mistakes", "version",
+    "BlockError", "EvaluatorError", "Item", "ManifestError", "Rules", "Sealed", "SubmissionError",
+    "catalogue", "check", "checked_score", "combine", "digest_of", "first_values", "ingest_key",
+    "items", "labels", "manifest_digest", "most_blocks", "problem_groups", "protocol_facts",
+    "protocol_rules", "protocols", "quirks_of", "read_target", "score_blocks", "score_item",
+    "score_key", "seal", "truth_digests", "truth_mistakes", "version", "voxels",
 ]  # fmt: skip
 
 
@@ -149,6 +163,100 @@ def score_item(target: str, submission: Path, rules: Rules) -> dict[str, Any]:
     return dict(score.to_json())
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What is known of a prediction's blocks once the process that wrote them has ended.
+
+    facts: as it told them, held against the target.  digests: of the voxels, one for each protocol,
+    "" where there is no block.  content: of everything the score depends on from the participant.
+    """
+
+    facts: list[dict[str, Any]]
+    digests: list[str]
+    content: str
+
+
+def voxels(target: str, rules: Rules) -> int:
+    """Voxels of a target."""
+    return _manifest(rules).by_path[target].grid.voxels
+
+
+def most_blocks(rules: Rules) -> int:
+    """How many blocks a prediction may fill: one for each protocol that reads it."""
+    return len(protocols_of(get_protocol(rules.protocol)))
+
+
+def read_target(
+    target: str, submission: Path, rules: Rules, files: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Write the prediction of a target as blocks into open, empty files; the facts beside them.
+
+    It needs no truth.  Raises SubmissionError if the submission must be rejected.
+    """
+    manifest = _manifest(rules)
+    reader = Reader.open(submission, manifest, get_protocol(rules.protocol))
+    return write_blocks(reader.read(manifest.by_path[target]), files)
+
+
+def seal(target: str, facts: Any, rules: Rules, files: Sequence[int]) -> Sealed:
+    """Hold facts and blocks against the target, and name their content by its digest.
+
+    Raises BlockError: they are not what was agreed.
+    """
+    known, protocol = _manifest(rules).by_path[target], get_protocol(rules.protocol)
+    prediction = open_blocks(facts, known, protocol, files)
+    digests = block_digests(prediction)
+    return Sealed(facts, digests, content_digest(prediction, digests))
+
+
+def score_blocks(target: str, facts: Any, rules: Rules, files: Sequence[int]) -> dict[str, Any]:
+    """The score of a target as JSON, from its blocks and its truth.
+
+    Raises ManifestError: the truth does not fit; BlockError: the blocks do not.
+    """
+    known, protocol = _manifest(rules).by_path[target], get_protocol(rules.protocol)
+    prediction = open_blocks(facts, known, protocol, files)
+    return dict(score_prediction(known, open_truth(known, rules.truth), prediction).to_json())
+
+
+def checked_score(target: str, sealed: Sealed, score: Any, rules: Rules) -> dict[str, Any]:
+    """A score that came from another process.  Raises BlockError: it is not of these blocks."""
+    known = _manifest(rules).by_path[target]
+    try:
+        told, ours = TargetScore.from_json(score), dict(score)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise BlockError("A score has other fields than were agreed.") from error
+    here: TargetScore | None = told
+    for digest in sealed.digests:
+        if here is None or here.path != target or here.voxels != known.grid.voxels:
+            raise BlockError("A score is of another target.")
+        if here.pred_digest not in ("", digest):  # "": what was sent could not be scored
+            raise BlockError("A score is of other voxels than were read.")
+        here = here.beside
+    return ours
+
+
+def ingest_key(target: str, rules: Rules) -> str:
+    """The digest of all that decides what is read of a target, besides the submission's bytes.
+
+    Where it is equal, one submission has one content: it need not be read again.
+    """
+    manifest = _manifest(rules)
+    known = manifest.by_path[target]
+    crops = sorted({crop.folder for crop in manifest.crops.values()})
+    return _key(known, rules, grid=asdict(known.grid), crops=crops)
+
+
+def score_key(target: str, content: str, truth_digest: str, rules: Rules) -> str:
+    """The digest of all that a target's score depends on; equal keys have equal scores.
+
+    content: digest of what was read of the prediction.  truth_digest: of this target's truth.
+    """
+    known = _manifest(rules).by_path[target]
+    grid = [known.grid.shape, known.grid.voxel_size]
+    return _key(known, rules, grid=grid, content=content, truth=truth_digest)
+
+
 def combine(scores: Iterable[dict[str, Any]], rules: Rules) -> str:
     """The result's canonical JSON from the scores of all targets."""
     return _pool(_manifest(rules), scores, rules)
@@ -183,6 +291,20 @@ def digest_of(digests: dict[str, str]) -> str:
     return json_digest(digests)
 
 
+def catalogue() -> dict[str, dict[str, str]]:
+    """Every code a problem can have: "means", "blame", "expected" and "step" of each."""
+    return {code: asdict(entry) for code, entry in CATALOGUE.items()}
+
+
+def problem_groups(problems: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Problems of a report, grouped, the worst first: "code", "means", "effect", "problems" …"""
+    return [
+        {"code": g.code, "severity": g.severity, "means": g.means, "effect": g.effect,
+         "problems": list(g.problems), "steps": list(g.steps)}
+        for g in grouped(problems)
+    ]  # fmt: skip
+
+
 def _item(target: Target) -> Item:
     crop, grid = target.crop, target.grid
     return Item(
@@ -198,6 +320,19 @@ def _manifest(rules: Rules) -> Manifest:
 @lru_cache(maxsize=16)
 def _parse(table: str, definitions: str) -> Manifest:
     return parse_manifest(table, definitions)
+
+
+def _key(target: Target, rules: Rules, **more: Any) -> str:
+    protocols: list[Protocol] = protocols_of(get_protocol(rules.protocol))
+    return json_digest(
+        {
+            "target": target.path,
+            "kind": str(target.label.kind),
+            "protocols": [protocol_rules(protocol.name)[1] for protocol in protocols],
+            "evaluator": __version__,
+            **more,
+        }
+    )
 
 
 def _pool(manifest: Manifest, scores: Iterable[dict[str, Any]], rules: Rules) -> str:
