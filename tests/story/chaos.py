@@ -169,7 +169,7 @@ class Team:
             self.tally.refused[code] += 1
             if code == "over_quota":
                 return None
-            busy = ("already_running", "upload_under_way", "request_under_way", "upload_verifying")
+            busy = ("already_running", "upload_under_way", "under_way", "upload_verifying")
             assert code in busy, response.text
             assert time.monotonic() < deadline, response.text
             time.sleep(0.3)
