@@ -97,14 +97,12 @@ def ingest(
     _need("ingest", submission)
     folder = into / uuid.uuid4().hex
     folder.mkdir(mode=0o700)
-    try:
-        with _blocks(
-            folder, scoring.most_blocks(rules), os.O_RDWR | os.O_CREAT | os.O_EXCL
-        ) as files:
-            return _ingested(target, submission, rules, folder, files, limits)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        with _blocks(folder, scoring.most_blocks(rules), NEW) as files:
+            done = _ingested(target, submission, rules, folder, files, limits)
+        undo.pop_all()  # all went well
+    return done
 
 
 def _ingested(
