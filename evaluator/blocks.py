@@ -67,6 +67,8 @@ class Block:
             if not count:
                 raise BlockError("A block is shorter than it should be.")
             done += count
+        if self.dtype.kind == "b" and slab.view(np.uint8).max() > 1:
+            raise BlockError("A block of yes and no holds something else.")  # numpy trusts it
         return slab
 
 
