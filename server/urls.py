@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from server import api_docs, health
+from server import api_docs, health, problems
 from server.accounts import api as accounts
 from server.challenges import api as challenges
 from server.leaderboard import api as leaderboard
@@ -28,6 +28,7 @@ urlpatterns = [
     path("", include("server.challenges.urls")),
     path("", include("server.submissions.urls")),
     path("", include("server.leaderboard.urls")),
+    path("", include(problems.urlpatterns)),
 ]
 
 handler404 = "server.api.not_found"
