@@ -70,7 +70,7 @@ class Upload(Staged):
 
     @property
     def path(self) -> Path:
-        """Where its bytes lie if they lie on this machine; `storage.local` knows of buckets, too."""
+        """Where its bytes lie on this machine; `storage.local` knows of buckets, too."""
         return Path(settings.UPLOAD_DIR) / f"{self.id}.zip"
 
     @property
@@ -125,7 +125,7 @@ def _count(items: models.QuerySet[Item]) -> Coalesce:
 class Submission(Staged):
     """An upload entered under a method's name.
 
-    checks: how often its check was begun.
+    checks: how often its check was begun.  lease: a check without a sign of life until then died.
     chosen: its team wants it on the board of a phase that lets them choose.
     disqualified: why organisers took it off the board; empty for all others.
     """
@@ -175,6 +175,7 @@ class Submission(Staged):
     report = models.JSONField(null=True, editable=False)
     quota_used = models.BooleanField(default=True, editable=False)
     checks = models.PositiveSmallIntegerField(default=0, editable=False)
+    lease = models.DateTimeField(null=True, editable=False)
     chosen = models.BooleanField(default=False, editable=False)
     disqualified = models.TextField(blank=True, editable=False)
     created = models.DateTimeField(default=now, editable=False)
