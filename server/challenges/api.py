@@ -25,12 +25,15 @@ class PhaseSerializer(serializers.ModelSerializer[Phase]):
     open = serializers.SerializerMethodField()
     labels = serializers.JSONField(source="truth.labels", read_only=True)
     manifest = serializers.CharField(source="truth.manifest_digest", read_only=True)
+    protocol = serializers.CharField(source="protocol.name", read_only=True)
+    truth = serializers.IntegerField(source="truth.number", help_text="Number of its version.")
 
     class Meta:
         model = Phase
         fields = (
-            *("slug", "title", "opens", "closes", "open", "visibility", "per_day", "max_bytes"),
-            *("concurrent", "labels", "manifest"),
+            *("slug", "title", "opens", "closes", "open", "visibility", "embargo", "selection"),
+            *("detail", "digits", "per_day", "total", "attempts_per_day", "merge_until"),
+            *("max_bytes", "concurrent", "labels", "manifest", "protocol", "truth"),
         )
 
     def get_open(self, phase: Phase) -> bool:
@@ -53,7 +56,7 @@ class Challenges(ListAPIView[Challenge]):
 
     permission_classes = (OpenToRead,)
     serializer_class = ChallengeSerializer
-    queryset = Challenge.objects.prefetch_related("phases__truth")
+    queryset = Challenge.objects.prefetch_related("phases__truth", "phases__protocol")
 
 
 class OneChallenge(RetrieveAPIView[Challenge]):
@@ -61,7 +64,7 @@ class OneChallenge(RetrieveAPIView[Challenge]):
 
     permission_classes = (OpenToRead,)
     serializer_class = ChallengeSerializer
-    queryset = Challenge.objects.prefetch_related("phases__truth")
+    queryset = Challenge.objects.prefetch_related("phases__truth", "phases__protocol")
     lookup_field = "slug"
 
 

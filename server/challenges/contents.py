@@ -17,14 +17,19 @@ SEEN_BY = {
     "own": "A team sees its own entries only.",
     "staff": "Scores are published by the organisers later.",
 }
+EMBARGO = "Organisers alone see scores until the embargo ends."
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseCard:
-    """A phase and how it stands at one moment: "open", "upcoming" or "closed"."""
+    """A phase and how it stands at one moment: "open", "upcoming" or "closed".
+
+    embargoed: organisers alone see scores at that moment, whoever does later.
+    """
 
     phase: Phase
     state: str
+    embargoed: bool = False
 
     @property
     def chip(self) -> str:
@@ -34,7 +39,7 @@ class PhaseCard:
     @property
     def seen_by(self) -> str:
         """Who sees its scores, in a sentence."""
-        return SEEN_BY[self.phase.visibility]
+        return EMBARGO if self.embargoed else SEEN_BY[self.phase.visibility]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,10 @@ class LabelRow:
 
 def phase_card(phase: Phase, at: datetime) -> PhaseCard:
     """How a phase stands."""
+    embargoed = phase.embargo is not None and at < phase.embargo
     if phase.is_open(at):
-        return PhaseCard(phase, "open")
-    return PhaseCard(phase, "upcoming" if at < phase.opens else "closed")
+        return PhaseCard(phase, "open", embargoed)
+    return PhaseCard(phase, "upcoming" if at < phase.opens else "closed", embargoed)
 
 
 def challenge_card(challenge: Challenge, at: datetime) -> ChallengeCard:

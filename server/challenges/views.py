@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from server import scoring
 from server.challenges.contents import (
+    ChallengeCard,
     challenge_card,
     challenge_cards,
     crops_of,
@@ -17,7 +18,7 @@ from server.challenges.contents import (
 )
 from server.challenges.models import Challenge, Phase
 
-PHASES = Prefetch("phases", Phase.objects.select_related("truth__challenge"))
+PHASES = Prefetch("phases", Phase.objects.select_related("truth__challenge", "protocol"))
 
 
 @require_safe
@@ -36,9 +37,15 @@ def challenge(request: HttpRequest, slug: str) -> HttpResponse:
         "card": card,
         "challenge": card.challenge,
         "current": card.current,
-        "protocol": scoring.protocol_facts(card.challenge.protocol),
+        "protocol": scoring.protocol_facts(_protocol(card)),
+        "protocol_name": _protocol(card),
     }
     if card.current:
         truth = card.current.phase.truth
         context |= {"truth": truth, "labels": labels_of(truth), "crops": crops_of(truth)}
     return render(request, "challenges/challenge.html", context)
+
+
+def _protocol(card: ChallengeCard) -> str:
+    """The protocol the phase that matters now is scored under."""
+    return card.current.phase.protocol.name if card.current else card.challenge.protocol
