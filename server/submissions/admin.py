@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.utils.timezone import now
 
 from server.accounts.admin import ReadOnly
 from server.errors import Refused
-from server.submissions import intake
-from server.submissions.models import Evaluation, Item, Submission, Upload
+from server.submissions import grants, intake
+from server.submissions.models import Evaluation, Grant, Item, Submission, Upload
 
 
 @admin.register(Upload)
@@ -58,3 +62,56 @@ class Items(ReadOnly):
     list_display = ("evaluation", "target", "status", "attempts", "worker", "lease", "seconds")
     list_filter = ("status", "label")
     search_fields = ("target",)
+
+
+class GrantForm(ModelForm):
+    """What is given to whom, and why."""
+
+    class Meta:
+        model = Grant
+        fields = ("team", "phase", "what", "extra", "reason", "expires")
+
+    def clean(self) -> dict[str, Any]:
+        """Says what makes no sense."""
+        wish = super().clean() or {}
+        if self.errors:
+            return wish
+        try:
+            grants.refuse_senseless(Grant(**wish), at=now())
+        except Refused as refusal:
+            raise ValidationError(refusal.sentence) from refusal
+        return wish
+
+
+@admin.register(Grant)
+class Grants(admin.ModelAdmin):
+    """Extra submissions: made once, told to the team, ended early if need be, never edited."""
+
+    form = GrantForm
+    list_display = ("team", "phase", "what", "extra", "reason", "by", "created", "expires")
+    list_filter = ("phase", "what")
+    search_fields = ("team__name", "reason")
+    autocomplete_fields = ("team",)
+    actions = ("end",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """The list, but no row."""
+        return obj is None and super().has_change_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody: a grant is ended."""
+        return False
+
+    def save_model(self, request: Any, obj: Grant, form: ModelForm[Grant], change: bool) -> None:
+        """Give it."""
+        made = grants.grant(**form.cleaned_data, by=request.user, at=now())
+        obj.pk = made.pk
+
+    @admin.action(description="End now")
+    def end(self, request: Any, queryset: QuerySet[Grant]) -> None:
+        """End each; those that have ended say so."""
+        for grant in queryset:
+            try:
+                grants.end(grant, by=request.user, at=now())
+            except Refused as refusal:
+                messages.warning(request, f"{grant}: {refusal.sentence}")

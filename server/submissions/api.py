@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from server.api import asker
-from server.submissions import evaluation, intake, uploads_api
+from server.submissions import intake, progress, quota_api, uploads_api
 from server.submissions.models import Submission
 from server.submissions.uploads_api import own_upload
 
@@ -89,7 +89,7 @@ class SubmissionDetail(SubmissionSerializer):
         """Empty before it was accepted."""
         sight = submission.sight(self.context["request"].user)
         scored = submission.evaluation
-        rows = evaluation.progress(scored) if scored else []
+        rows = progress.labels(scored) if scored else []
         return [row | {"score": sight.of_label(row["score"])} for row in rows]
 
 
@@ -185,6 +185,7 @@ def _detail(request: Request, key: int) -> dict[str, Any]:
 
 urlpatterns = [
     path("", include(uploads_api.urlpatterns)),
+    path("", include(quota_api.urlpatterns)),
     path("submissions/", Submissions.as_view(), name="api-submissions"),
     path("submissions/<int:key>/", OneSubmission.as_view(), name="api-submission"),
     path("submissions/<int:key>/result/", SubmissionResult.as_view(), name="api-result"),

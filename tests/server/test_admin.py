@@ -1,8 +1,10 @@
 import pytest
 from django.contrib import admin
 from django.urls import reverse
+from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent, Token, User
+from server.submissions import grants
 from server.submissions.models import Submission
 from tests.server.making import PASSWORD, entered
 
@@ -28,11 +30,15 @@ def story(phase, people, work, packed) -> Submission:
     Token.issue(people.ada, name="laptop", now=phase.opens)
     submission = entered(phase, people.ada, packed.read_bytes())
     work()
+    grants.grant(
+        team=people.ada.own_team, phase=phase, what="per_day", extra=1, reason="A test.",
+        by=people.staff, at=now(),
+    )  # fmt: skip
     return submission
 
 
 def test_every_list_and_every_row_has_its_page(staff, story):
-    assert len(MODELS) == 11
+    assert len(MODELS) == 12
     for model in MODELS:
         assert staff.get(page(model, "changelist")).status_code == 200, model
         row = model.objects.first()

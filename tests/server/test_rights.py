@@ -27,6 +27,10 @@ ROWS = {
     "GET api/challenges/made-up/phases/test/labels.toml": (200, 200, 200, 200),
     "GET api/challenges/made-up/phases/test/board/": (200, 200, 200, 200),
     "GET api/challenges/made-up/phases/test/board.csv": (200, 200, 200, 200),
+    "GET api/challenges/made-up/phases/test/quota/": (401, 200, 200, 200),
+    "GET api/grants/": (401, 403, 403, 403),
+    "POST api/grants/": (401, 403, 403, 403),
+    "POST api/grants/0/end/": (401, 403, 403, 403),
     "GET api/uploads/": (401, 200, 200, 200),
     "POST api/uploads/": (401, 400, 400, 400),
     "GET api/uploads/UPLOAD/": (401, 404, 200, 404),
@@ -54,7 +58,7 @@ def routes(patterns=None, before: str = "") -> Iterator[str]:
 
 
 def test_every_route_has_its_row():
-    values = r"(made-up|(?<=phases/)test|(?<=tokens/)0|UPLOAD|SUBMISSION)"
+    values = r"(made-up|(?<=phases/)test|(?<=tokens/)0|(?<=grants/)0|UPLOAD|SUBMISSION)"
     walked = {re.sub(values, "?", row.split()[1]) for row in ROWS}
     assert set(routes()) == walked
 
