@@ -15,6 +15,7 @@ from server.accounts.admin import ReadOnly
 from server.errors import Refused
 from server.submissions import grants, intake
 from server.submissions.models import Evaluation, Grant, Item, Submission, Upload
+from server.submissions.rulings import Rulings
 
 
 @admin.register(Upload)
@@ -27,13 +28,13 @@ class Uploads(ReadOnly):
 
 
 @admin.register(Submission)
-class Submissions(ReadOnly):
+class Submissions(Rulings, ReadOnly):
     """Submissions; an incident's number finds the one it belongs to."""
 
     list_display = ("id", "method", "team", "phase", "status", "blame", "incident", "created")
     list_filter = ("status", "blame", "phase")
     search_fields = ("method", "team__name", "incident")
-    actions = ("cancel",)
+    actions = ("cancel", "disqualify", "reinstate")
 
     @admin.action(description="Cancel what has not ended")
     def cancel(self, request: Any, queryset: QuerySet[Submission]) -> None:
