@@ -24,6 +24,7 @@ from server.accounts.models import Scope, Token, User
 from server.errors import Refused
 
 PROBLEM = "application/problem+json"
+OTHER_TITLES = {460: "Checksum Mismatch"}  # of resumable uploads; no general status
 SENTENCES = {
     "not_authenticated": "You are not logged in. Send a token as `Authorization: Bearer …`, or log "
     "in on the site; `evaluator login` makes a token.",
@@ -132,7 +133,7 @@ class _Unauthorised(exceptions.AuthenticationFailed):
 
 def problem(status: int, code: str, sentence: str, **more: Any) -> dict[str, Any]:
     """A problem-details document.  code: a word for scripts.  sentence: what to do next, too."""
-    title = HTTPStatus(status).phrase
+    title = OTHER_TITLES.get(status) or HTTPStatus(status).phrase
     detail = {"type": "about:blank", "title": title, "status": status}
     return detail | {"detail": sentence, "code": code} | more
 

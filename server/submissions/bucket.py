@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -214,23 +214,25 @@ class Bucket:
         self._delete(self._keys(str(upload.id)))
         (_scratch() / f"{upload.id}.lock").unlink(missing_ok=True)
 
-    def remove_others(self, known: set[str]) -> int:
+    def remove_others(self, known: Callable[[], set[str]]) -> int:
         """Objects and multipart uploads that belong to no known upload."""
-        orphans = [key for key in self._keys("") if _owner(key) not in known]
+        keys, begun = self._keys(""), self._begun()
+        owners = known()
+        orphans = [key for key in keys if _owner(key) not in owners]
         self._delete(orphans)
+        lost = [row for row in begun if _owner(row["Key"]) not in owners]
         with _spoken():
-            pages = self.s3.get_paginator("list_multipart_uploads")
-            begun = [
-                row
-                for page in pages.paginate(Bucket=self.name, Prefix=self.key(""))
-                for row in page.get("Uploads", ())
-                if _owner(row["Key"]) not in known
-            ]
-            for row in begun:
+            for row in lost:
                 self.s3.abort_multipart_upload(
                     Bucket=self.name, Key=row["Key"], UploadId=row["UploadId"]
                 )
-        return len(orphans) + len(begun)
+        return len(orphans) + len(lost)
+
+    def _begun(self) -> list[dict[str, Any]]:
+        pages = self.s3.get_paginator("list_multipart_uploads")
+        with _spoken():
+            found = pages.paginate(Bucket=self.name, Prefix=self.key(""))
+            return [row for page in found for row in page.get("Uploads", ())]
 
     def _of(self, upload: Upload) -> dict[str, str]:
         key = self.key(_file(upload))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -59,9 +59,11 @@ class Disk:
         """Unlink it; who reads it still can."""
         upload.path.unlink(missing_ok=True)
 
-    def remove_others(self, known: set[str]) -> int:
+    def remove_others(self, known: Callable[[], set[str]]) -> int:
         """Files named after no known upload, such as a discarded one's last part."""
-        orphans = [p for p in Path(settings.UPLOAD_DIR).glob("*.zip") if p.stem not in known]
+        files = list(Path(settings.UPLOAD_DIR).glob("*.zip"))
+        owners = known()
+        orphans = [path for path in files if path.stem not in owners]
         for path in orphans:
             path.unlink(missing_ok=True)
         return len(orphans)
@@ -72,7 +74,7 @@ class FileEnd:
 
     def __init__(self, number: int) -> None:
         self._file = number
-        self.offset = os.fstat(number).st_size
+        self.offset = self._kept = os.fstat(number).st_size
 
     def append(self, block: bytes) -> None:
         """Write it all.  What a full disk still took is kept."""
@@ -86,11 +88,14 @@ class FileEnd:
     def cut(self, offset: int) -> None:
         """Shorten the file."""
         os.ftruncate(self._file, offset)
-        self.offset = offset
+        self.offset = self._kept = offset
 
     def keep(self) -> None:
         """Ask the disk for it, so that a machine that loses power has what was acknowledged."""
-        os.fdatasync(self._file)
+        if self.offset != self._kept:
+            with no_room_here():
+                os.fdatasync(self._file)
+            self._kept = self.offset
 
 
 def locked(file: Any) -> None:

@@ -6,13 +6,15 @@ An upload stays where it was begun, whatever CRISTA_STORAGE says later.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol
 
 from django.conf import settings
 
-from server.submissions.bucket import Bucket
+from server.errors import Refused
+from server.submissions.bucket import Bucket, Part
 from server.submissions.disk import Disk, disk_full
 from server.submissions.models import Upload
 
@@ -74,8 +76,8 @@ class Place(Protocol):
         """Delete what there is of it."""
         ...
 
-    def remove_others(self, known: set[str]) -> int:
-        """Delete what belongs to no upload of these ids; how many."""
+    def remove_others(self, known: Callable[[], set[str]]) -> int:
+        """Delete what belongs to no upload that is known once all was listed; how many."""
         ...
 
 
@@ -103,8 +105,21 @@ def local(upload: Upload) -> AbstractContextManager[Path]:
     return of(upload).local(upload)
 
 
-def remove_others(known: set[str]) -> int:
-    """Delete what belongs to no upload of these ids; how many."""
+def missing(upload: Upload, *, most: int) -> list[Part]:
+    """The next parts for senders to put there themselves.  Refused: they come through us."""
+    place = of(upload)
+    if not isinstance(place, Bucket):
+        raise Refused(
+            "not_direct", f"Send the parts of this upload with PATCH /api/uploads/{upload.pk}/."
+        )
+    return place.missing(upload, most=most)
+
+
+def remove_others(known: Callable[[], set[str]]) -> int:
+    """Delete what belongs to no upload; how many.
+
+    known: asked for the ids after the bytes were listed, since a row comes before its bytes.
+    """
     places: list[Place] = [Disk()]
     if settings.STORAGE:
         places.append(Bucket.at(settings.STORAGE))

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from server.accounts.models import Team, Token, User
 from server.challenges.models import Phase
-from server.submissions import intake, uploads
+from server.submissions import intake, uploads, verification
 from server.submissions.models import Submission, Upload
 from tests.synthetic import write_challenge
 
@@ -64,7 +64,9 @@ def stored(phase: Phase, team: Team, data: bytes, *, user: User | None = None) -
     )  # fmt: skip
     upload.path.parent.mkdir(parents=True, exist_ok=True)
     upload.path.write_bytes(data)
-    return uploads.finish(upload)
+    verification.verify(str(uploads.finish(upload).pk))
+    upload.refresh_from_db()
+    return upload
 
 
 def entered(phase: Phase, user: User, data: bytes, *, at: datetime | None = None) -> Submission:

@@ -46,7 +46,7 @@ def test_the_whole_story_over_the_api(ada, work, packed):
     assert (asked["Upload-Offset"], asked["Upload-Length"]) == (str(half), str(len(data)))
     assert send(ada, url, data[half:], offset=half).status_code == 204
     finished = ada.post(f"{url}finish/").json()
-    assert (finished["status"], finished["sha256"]) == ("finished", digest)
+    assert (finished["status"], finished["sha256"]) == ("verifying", digest)
     wish = {"upload": begun.data["id"], "method": "U-Net", "description": "Deep."}
     made = ada.post("/api/submissions/", wish, format="json")
     assert made.status_code == 201
@@ -83,7 +83,7 @@ def test_a_team_is_named_or_is_ones_own(ada, people):
         ({"phase": "other"}, (404, "unknown_phase")),
         ({"team": "bob"}, (404, "unknown_team")),
         ({"size": 0}, (400, "invalid")),
-        ({"size": 10**12}, (409, "too_large")),
+        ({"size": 10**12}, (413, "too_large")),
         ({"sha256": "abc"}, (400, "invalid")),
         ({"filename": ""}, (400, "invalid")),
     ],
@@ -132,10 +132,14 @@ def test_a_part_needs_its_offset_and_its_type(ada):
     assert Upload.objects.get().offset == 0
 
 
-def test_a_wrong_digest_is_a_conflict_and_the_bytes_are_gone(ada):
-    key = begin(ada, sha256="0" * 64).data["id"]
-    send(ada, f"/api/uploads/{key}/", b"abcde")
-    assert refusal(ada.post(f"/api/uploads/{key}/finish/")) == (409, "wrong_digest")
+def test_a_wrong_digest_is_told_and_the_bytes_are_gone(ada, work):
+    url = f"/api/uploads/{begin(ada, sha256='0' * 64).data['id']}/"
+    send(ada, url, b"abcde")
+    work()
+    shown = ada.get(url).json()
+    assert (shown["status"], shown["offset"]) == ("expired", 0)
+    assert "the file was changed while it was sent, or on its way" in shown["trouble"]
+    assert refusal(ada.post(f"{url}finish/")) == (410, "upload_expired")
     assert not Upload.objects.get().path.exists()
 
 
@@ -284,4 +288,57 @@ def test_lists_of_a_rival_hold_nothing_of_ours(url, people, phase, queue_up):
 def test_an_expired_upload_is_gone_for_the_api_too(ada):
     key = begin(ada).data["id"]
     Upload.objects.update(status="expired", expires=now())
-    assert refusal(send(ada, f"/api/uploads/{key}/", b"a")) == (409, "upload_expired")
+    assert refusal(send(ada, f"/api/uploads/{key}/", b"a")) == (410, "upload_expired")
+
+
+def test_what_has_not_changed_is_not_sent_again(ada, people, phase, work, packed):
+    submission = entered(phase, people.ada, packed.read_bytes())
+    url = f"/api/submissions/{submission.pk}/"
+    first = ada.get(url)
+    mark = {"If-None-Match": first["ETag"]}
+    again = ada.get(url, headers=mark)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again["ETag"] == first["ETag"]
+    assert "RateLimit-Remaining" in again
+    work()
+    scored = ada.get(url, headers=mark)
+    assert (scored.status_code, scored.data["status"]) == (200, "scored")
+    assert ada.get(url, headers={"If-None-Match": scored["ETag"]}).status_code == 304
+
+
+def test_the_mark_is_the_viewers_own(ada, people, phase, work, packed):
+    submission = entered(phase, people.ada, packed.read_bytes())
+    work()
+    url = f"/api/submissions/{submission.pk}/"
+    hers, staffs = ada.get(url)["ETag"], api(people.staff).get(url)["ETag"]
+    assert hers != staffs
+    for change in ({"visibility": "staff"}, {"digits": 1}):
+        type(phase).objects.filter(pk=phase.pk).update(visibility="full", digits=3)
+        before = ada.get(url)
+        type(phase).objects.filter(pk=phase.pk).update(**change)
+        assert ada.get(url, headers={"If-None-Match": before["ETag"]}).status_code in (200, 304)
+    Submission.objects.update(disqualified="Trained on the truth.")
+    shown = ada.get(url, headers={"If-None-Match": hers})
+    assert (shown.status_code, shown.data["disqualified"]) == (200, "Trained on the truth.")
+    assert api(people.bob).get(url, headers={"If-None-Match": hers}).status_code == 404
+
+
+def test_unchanged_answers_read_no_scores(
+    ada, people, phase, work, packed, django_assert_max_num_queries
+):
+    submission = entered(phase, people.ada, packed.read_bytes())
+    work()
+    url = f"/api/submissions/{submission.pk}/"
+    mark = {"If-None-Match": ada.get(url)["ETag"]}
+    with django_assert_max_num_queries(8) as asked:
+        assert ada.get(url, headers=mark).status_code == 304
+    assert not [q for q in asked.captured_queries if '"submissions_item"."score"' in q["sql"]]
+
+
+def test_what_waits_is_told_its_place_and_nothing_is_promised(ada, people, phase, work, packed):
+    submission = entered(phase, people.ada, packed.read_bytes())
+    before = ada.get(f"/api/submissions/{submission.pk}/").json()
+    assert (before["queue_position"], before["eta_seconds"]) == (None, None)
+    work()
+    after = ada.get(f"/api/submissions/{submission.pk}/").json()
+    assert (after["queue_position"], after["eta_seconds"]) == (None, None)
