@@ -22,12 +22,12 @@ from typing import Any
 
 from server import scoring
 from server.stages.asking import ask, start, stop
-from server.stages.errors import StageDied, StageRefused
+from server.stages.errors import LOST, StageDied, StageRefused
 from server.stages.limits import Limits, limits_for
 from server.stages.scratch import scratch
 
 __all__ = [
-    "Ingested", "Limits", "StageDied", "StageRefused", "check", "ingest", "limits_for", "score",
+    "LOST", "Ingested", "Limits", "StageDied", "StageRefused", "check", "ingest", "limits_for", "score",
     "scratch", "start", "stop",
 ]  # fmt: skip
 

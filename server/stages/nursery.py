@@ -79,7 +79,6 @@ class Nursery:
         child = os.fork()
         if child == 0:
             _live(asker)
-        asker.setblocking(False)
         self._askers[child], self._children[asker.fileno()] = asker, child
         self._poll.register(asker, HUNG_UP)
 
@@ -100,7 +99,8 @@ class Nursery:
             with suppress(KeyError):  # it hung up before
                 self._poll.unregister(asker)
         with suppress(OSError):  # it is gone
-            asker.sendall(json.dumps(ended).encode() + b"\n")
+            # Not as a setting of the socket: the child that reads from it shares that.
+            asker.send(json.dumps(ended).encode() + b"\n", socket.MSG_DONTWAIT)
         asker.close()
 
 
