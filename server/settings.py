@@ -11,6 +11,10 @@
     CRISTA_VERIFY_EMAIL  "mandatory", "optional" or "none" (default: optional)
     CRISTA_STORAGE       s3://bucket/prefix?endpoint=https://…&region=… (default: files in
                          CRISTA_HOME); credentials as AWS tools find them, AWS_ACCESS_KEY_ID first
+    CRISTA_SCRATCH       folder for what is needed while a target is scored, best on a local disk
+                         (default: scratch in CRISTA_HOME)
+    CRISTA_LARGE_GB      a target that may need more memory goes to the workers of the queue
+                         score-large (default: 8)
     DATABASE_URL         postgres://… (default: a tuned SQLite file in CRISTA_HOME)
     REDIS_URL            redis://… (default: the embedded queue server's address, run/queue.url)
 
@@ -220,13 +224,17 @@ REDIS_URL = os.environ.get("REDIS_URL")
 STORAGE = os.environ.get("CRISTA_STORAGE", "")
 STORAGE_CACHE_BYTES = 100 * 10**9  # of copies that a worker keeps of what lies in a bucket
 UPLOAD_PART_BYTES = 64 * 2**20  # what clients are asked to send at once
-UPLOAD_MAX_PART_BYTES = 256 * 2**20
 UPLOAD_SILENCE_S = 60  # a sender that is silent for this long is gone; it may take up again
 UPLOAD_RESERVE_BYTES = 2**30  # disk space that uploads leave free, for the database above all
 UPLOAD_KEEP_HOURS = 24 * 7
-ITEM_TIMEOUT_S = 3 * 3600  # one target may take this long to score
+SCRATCH_DIR = Path(os.environ.get("CRISTA_SCRATCH") or STATE_DIR / "scratch").absolute()
+ITEM_TIMEOUT_S = 24 * 3600  # no target takes longer; its own limits, by its size, come first
 ITEM_LEASE_S = 90  # a scoring item without a sign of life for this long is given to another worker
 ITEM_ATTEMPTS = 3
+ITEM_DEATHS = 2  # processes that one target may bring down before it is quarantined
+ITEM_PAUSE_S = 10  # before the second attempt; twice as long before the third
+LARGE_ITEM_BYTES = int(float(os.environ.get("CRISTA_LARGE_GB") or 8) * 10**9)
+CHECK_ATTEMPTS = 3
 NOTICE_ATTEMPTS = 8  # tries to send a mail or to post to a webhook, ever further apart
 NOTICE_KEEP_DAYS = 365
 

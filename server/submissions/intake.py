@@ -5,19 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
-from server import queue, scoring
+from server import interruption, queue, stages
 from server.accounts import audit
 from server.accounts.models import Team, User
 from server.errors import Refused
-from server.submissions import evaluation
-from server.submissions.models import Blame, Submission, Upload
+from server.notices import outbox
+from server.submissions import evaluation, leases, storage
+from server.submissions.models import Blame, Evaluation, Submission, Upload
 from server.submissions.quota import refuse_submission
 
-CHECK_TIMEOUT_S = 600
+CHECK_TIMEOUT_S = 3600  # seconds as a rule; of a bucket, the bytes have to be fetched first
 CHECK_JOB = "server.submissions.intake.check"
-GIVE_UP_JOB = "server.submissions.intake.give_up"
 Status = Submission.Status
 
 
@@ -25,13 +26,14 @@ Status = Submission.Status
 def submit(
     *, upload: Upload, user: User, method: str, description: str = "", at: datetime
 ) -> Submission:
-    """Make a finished upload a submission and queue its check.  Refused: a rule says no.
+    """Make a complete upload a submission and queue its check.  Refused: a rule says no.
 
-    The team and the phase are the upload's own; nobody can submit for another team.
+    Its digest may still be under way: the check waits for that.  The team and the phase are the
+    upload's own; nobody can submit for another team.
     """
     team = Team.objects.select_for_update().get(pk=upload.team_id)  # two at once: one waits
     upload = Upload.objects.select_for_update().get(pk=upload.pk)
-    if upload.status != Upload.Status.FINISHED:
+    if upload.status not in (Upload.Status.VERIFYING, Upload.Status.FINISHED):
         raise Refused(
             "upload_not_finished",
             f"This upload is {upload.status}. Send all its parts and finish it, then submit.",
@@ -52,34 +54,120 @@ def ask_for_check(submission: Submission) -> None:
     """Queue the check, once the transaction has committed."""
     queue.enqueue(
         queue.CHECK, CHECK_JOB, submission.pk, name=f"check-{submission.pk}",
-        timeout_s=CHECK_TIMEOUT_S, on_failure=GIVE_UP_JOB,
+        timeout_s=CHECK_TIMEOUT_S,
     )  # fmt: skip
 
 
 def check(submission_id: int) -> None:
     """Job: look at the metadata; reject, or accept and begin chapter two in one transaction."""
-    submission = Submission.objects.select_related("upload", "phase__truth", "phase__protocol").get(
-        pk=submission_id
-    )
-    if submission.status != Status.RECEIVED or not submission.advance(Status.CHECKING):
+    submission = Submission.objects.select_related(
+        "upload", "team", "phase__truth", "phase__protocol"
+    ).get(pk=submission_id)
+    if submission.upload.status == Upload.Status.VERIFYING:
+        return  # asked for again once the digest is known
+    if submission.status != Status.RECEIVED or not submission.advance(
+        Status.CHECKING, checks=submission.checks + 1, lease=leases.until()
+    ):
         return  # cancelled meanwhile, or checked by another worker
+    try:
+        accepted, report = _look(submission)
+    except interruption.Interrupted:
+        _return(submission)
+    except stages.StageRefused as refusal:
+        evaluation.fail(submission, error=refusal, during="the check")
+    except stages.StageDied as death:
+        died = death.reason != stages.LOST
+        check_again(submission, error=death, died=died, note=str(death))
+    except Exception as error:  # whatever it is, the row must not stay held; then it is seen
+        check_again(submission, error=error, note=type(error).__name__)
+        raise
+    else:
+        _decide(submission, accepted=accepted, report=report)
+
+
+def check_again(
+    submission: Submission, *, error: BaseException | None, died: bool = False, note: str
+) -> None:
+    """Queue a check that came to nothing once more, or fail: the third time, or the second if it
+    brought its process down."""
+    if submission.status != Status.CHECKING:
+        return
+    most = settings.ITEM_DEATHS if died else settings.CHECK_ATTEMPTS
+    if submission.checks >= most:
+        evaluation.fail(submission, error=error, during="the check")
+    elif submission.advance(Status.RECEIVED, lease=None, note=note):
+        ask_for_check(submission)
+
+
+def _return(submission: Submission) -> None:
+    """Give a check back: without a trace if we were asked to, as an attempt if we were orphaned."""
+    if interruption.parent_is_gone():
+        check_again(submission, error=None, note="the worker was killed")
+    elif submission.advance(
+        Status.RECEIVED, lease=None, checks=submission.checks - 1, note="its worker was stopped"
+    ):
+        ask_for_check(submission)
+
+
+def _look(submission: Submission) -> tuple[bool, dict[str, Any]]:
     rules = evaluation.rules_of(submission.phase.truth, submission.phase.protocol.name)
     upload = submission.upload
-    accepted, report = scoring.check(upload.path, rules, called=upload.filename)
+    row = Submission.objects.filter(
+        pk=submission.pk, status=Status.CHECKING, checks=submission.checks
+    )
+    with (
+        leases.kept(row, seconds=CHECK_TIMEOUT_S),
+        interruption.interruptible(),
+        storage.local(upload) as path,
+    ):
+        return stages.check(path, rules, called=upload.filename)
+
+
+@transaction.atomic
+def _decide(submission: Submission, *, accepted: bool, report: dict[str, Any]) -> None:
     if accepted:
-        evaluation.start(submission, report=report)
-    else:
-        submission.advance(
-            Status.REJECTED, report=report, quota_used=False, blame=Blame.PARTICIPANT,
-            message=_first_reason(report),
+        evaluation.accept(submission, report=report)
+        return
+    reject(submission, report, blame=Blame.PARTICIPANT)
+
+
+@transaction.atomic
+def reject(submission: Submission, report: dict[str, Any], *, blame: Blame) -> None:
+    """End a submission whose file cannot be scored as a whole; it uses no quota."""
+    if submission.status == Status.RECEIVED:
+        submission.advance(Status.CHECKING)
+    reason = _first_reason(report)
+    if submission.status == Status.CHECKING and submission.advance(
+        Status.REJECTED, report=report, quota_used=False, blame=blame, message=reason
+    ):
+        outbox.tell(
+            "rejected", team=submission.team, subject=f"{submission.method} was rejected",
+            text=f"{reason} No quota was used.", path=submission.get_absolute_url(),
+            facts={"submission": submission.pk},
         )  # fmt: skip
 
 
-def give_up(job: Any, connection: Any, kind: Any, error: BaseException, trace: Any) -> None:
-    """Called when a check raised: that is a mistake of ours."""
-    submission = Submission.objects.get(pk=job.args[0])
-    if submission.status in (Status.RECEIVED, Status.CHECKING):
-        evaluation.fail(submission, error=error, during="the check")
+@transaction.atomic
+def try_again(submission: Submission, *, by: User) -> None:
+    """Let an organiser have a failed one checked or scored again.  Refused: it has not failed.
+
+    What has a score keeps it, and no quota is used: the failure was not the team's.
+    """
+    failed = submission.evaluations.filter(status=Evaluation.Status.FAILED, background=False)
+    row = failed.first()
+    if row is not None:
+        evaluation.try_again(row, by=by)
+    elif submission.status == Status.FAILED and not submission.evaluations.exists():
+        submission.advance(
+            Status.RECEIVED, by=by, note="tried again", checks=0, lease=None, blame="", message="",
+            incident="",
+        )  # fmt: skip
+        ask_for_check(submission)
+    else:
+        raise Refused(
+            "not_failed",
+            f"This submission is {submission.status}; only a failed one can be tried again.",
+        )
 
 
 @transaction.atomic

@@ -1,87 +1,152 @@
-"""Put right what was lost: messages, workers, abandoned uploads.  Safe to run at any time."""
+"""Put right what was lost: messages, workers, abandoned uploads.  Safe to run at any time, beside
+itself and everything else.
+
+Each step is done although another one failed: a queue server or a database that is away for a
+while must not keep the rest waiting.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from server import queue
-from server.submissions import evaluation, intake, uploads
+import structlog
+from django.db import DatabaseError
+from django.utils.timezone import now
+from redis.exceptions import RedisError
+
+from server import idempotency, queue, scoring
+from server.accounts import audit
+from server.notices import outbox
+from server.queue import QueueMissing
+from server.submissions import (
+    evaluation,
+    intake,
+    items,
+    leases,
+    rescoring,
+    turns,
+    uploads,
+    verification,
+)
 from server.submissions.models import Evaluation, Item, Submission
 
-CHECK_PATIENCE = timedelta(minutes=2)
-QUEUE_PATIENCE = timedelta(seconds=10)
+RECONCILE_JOB = "server.submissions.upkeep.reconcile_now"
+CHECK_PATIENCE = timedelta(seconds=20)
 Status = Submission.Status
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """What one sweep put right, in rows."""
+class Reconciled:
+    """What was put right, in rows and messages; and which steps could not be done, and why."""
 
-    checks: int = 0
-    released: int = 0
-    requeued: int = 0
-    published: int = 0
-    expired: int = 0
-    orphans: int = 0
+    done: dict[str, int] = field(default_factory=dict)
+    away: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        found = [f"{count} {name}" for name, count in asdict(self).items() if count]
+        found = [f"{count} {name}" for name, count in self.done.items()]
+        found += [f"{name} has to wait ({why})" for name, why in self.away.items()]
         return ", ".join(found) or "nothing to do"
 
 
-def sweep(*, at: datetime) -> Swept:
-    """Look at every row that should move by itself and has not, and move it on.
-
-    Raises RedisError or QueueMissing while the queue server is away.
-    """
-    return Swept(
-        checks=_check_again(at=at),
-        released=_release_abandoned(at=at),
-        requeued=_ask_again(at=at),
-        published=_publish_complete(),
-        expired=uploads.expire(at=at),
-        orphans=uploads.remove_orphans(),
-    )
+def reconcile(*, at: datetime) -> Reconciled:
+    """Look at every row that should move by itself and has not, and move it on."""
+    done, away = {}, {}
+    for name, step in STEPS.items():
+        try:
+            if count := step(at):
+                done[name] = count
+        except (DatabaseError, RedisError, QueueMissing, OSError) as error:
+            log.warning("a step of reconciling has to wait", step=name, error=str(error))
+            away[name] = type(error).__name__
+    return Reconciled(done, away)
 
 
-def _check_again(*, at: datetime) -> int:
-    """Checks whose message or worker was lost."""
+def reconcile_now() -> None:
+    """Job of the scheduler: reconcile once."""
+    log.info("reconciled", result=str(reconcile(at=now())))
+
+
+def job_died(job: Any, pid: int) -> None:
+    """Called in a worker whose child was killed: what it held goes on at once, elsewhere."""
+    items.horse_died(pid)
+    if job.func_name == intake.CHECK_JOB:
+        submission = Submission.objects.get(pk=job.args[0])
+        intake.check_again(submission, error=None, died=True, note="its check was killed")
+
+
+def take_back_orphans() -> int:
+    """Targets held by processes of this machine that have ended: when a worker begins."""
+    held = Item.objects.filter(status=Item.Status.SCORING)
+    lost = [item for item in held if leases.is_gone(item.worker)]
+    return sum(_take_back(item) for item in lost)
+
+
+def _take_back(item: Item) -> bool:
+    return items.end(item, trouble="the worker vanished", died=True) is not None
+
+
+def _checks(at: datetime) -> int:
+    """Checks that died, and those whose message was lost."""
+    died = Submission.objects.filter(status=Status.CHECKING).exclude(lease__gte=at)
+    for submission in died:
+        intake.check_again(submission, error=None, died=True, note="the worker vanished")
     late = Submission.objects.filter(
-        status__in=(Status.RECEIVED, Status.CHECKING), changed__lt=at - CHECK_PATIENCE
+        status=Status.RECEIVED, changed__lt=at - CHECK_PATIENCE, upload__status="finished"
     )
+    waiting = queue.waiting(queue.CHECK) if late else set()
+    lost = [submission for submission in late if f"check-{submission.pk}" not in waiting]
+    for submission in lost:
+        intake.ask_for_check(submission)
+    return len(died) + len(lost)
+
+
+def _leases(at: datetime) -> int:
+    """Targets whose holder has given no sign of life until the lease ended."""
+    lost = Item.objects.filter(status=Item.Status.SCORING, lease__lt=at)
+    return sum(_take_back(item) for item in lost)
+
+
+def _renewed(at: datetime) -> int:
+    """Evaluations that another evaluator began, after the one installed here was."""
+    live = Evaluation.objects.filter(status__in=Evaluation.LIVE)
+    others = live.exclude(evaluator=scoring.version())
+    return sum(evaluation.renew(row) for row in others)
+
+
+def _tokens(at: datetime) -> int:
+    """Waiting targets that no message lets a worker look for."""
     count = 0
-    for submission in late:
-        if submission.status == Status.RECEIVED or submission.advance(
-            Status.RECEIVED, note="its check was lost"
-        ):
-            intake.ask_for_check(submission)
-            count += 1
+    for name in (queue.SCORE, queue.SCORE_LARGE):
+        wanted = turns.waiting((name,), at=at)[: turns.TOKENS].count()
+        count += max(0, wanted - queue.length(name)) if wanted else 0
+    turns.top_up()
     return count
 
 
-def _release_abandoned(*, at: datetime) -> int:
-    """Items whose worker has given no sign of life until the lease ran out."""
-    lost = Item.objects.filter(status=Item.Status.SCORING, lease__lt=at)
-    return sum(evaluation.release(item) for item in lost)
-
-
-def _ask_again(*, at: datetime) -> int:
-    """Waiting items that no message in the queue is about."""
-    live = Evaluation.objects.filter(status__in=Evaluation.LIVE)
-    items = Item.objects.filter(
-        evaluation__in=live, status=Item.Status.QUEUED, changed__lt=at - QUEUE_PATIENCE
-    )
-    waiting = queue.waiting(queue.SCORE)
-    lost = [item for item in items if f"score-{item.pk}" not in waiting]
-    for item in lost:
-        evaluation.ask_for_score(item)
-    return len(lost)
-
-
-def _publish_complete() -> int:
-    """Evaluations whose last job died between its score and the result."""
+def _results(at: datetime) -> int:
+    """Evaluations whose last worker died between its score and the result."""
     live = Evaluation.objects.filter(status=Evaluation.Status.SCORING)
-    waiting = Item.objects.exclude(status=Item.Status.SCORED)
-    complete = live.exclude(pk__in=waiting.values("evaluation"))
-    return sum(evaluation.finish_if_complete(row) for row in complete)
+    open_items = Item.objects.filter(status__in=(Item.Status.QUEUED, Item.Status.SCORING))
+    complete = live.exclude(pk__in=open_items.values("evaluation"))
+    return sum(evaluation.settle(evaluation.loaded(row.pk)) for row in complete)
+
+
+STEPS: dict[str, Callable[[datetime], int]] = {
+    "checks": _checks,
+    "leases": _leases,
+    "renewed": _renewed,
+    "results": _results,
+    "editions": lambda at: rescoring.extend(),
+    "messages": _tokens,
+    "digests": lambda at: verification.ask_again(at=at),
+    "uploads": lambda at: uploads.expire(at=at),
+    "files": lambda at: uploads.remove_orphans(),
+    "notices": lambda at: outbox.send_late(at=at),
+    "old notices": lambda at: outbox.forget_old(at=at),
+    "answers": lambda at: idempotency.forget(at=at),
+    "audit": lambda at: audit.seal(),
+}

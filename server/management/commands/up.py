@@ -1,4 +1,4 @@
-"""`manage.py up`: the queue server, the site, the workers and the upkeep, under one supervisor."""
+"""`manage.py up`: queue server, site, workers and reconciler, under one supervisor."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from server.queue import QUEUES, QUICK, SCORE
 from server.supervisor import (
     Program,
     Supervisor,
@@ -35,7 +36,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
         parser.add_argument("--port", type=int, help="default: the first free one from 8000")
-        parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=os.cpu_count() or 1,
+            help="how many score; one more does what takes seconds",
+        )
+        parser.add_argument("--reconcile-every", type=float, default=60, metavar="SECONDS")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -55,12 +62,12 @@ class Command(BaseCommand):
 
 
 def listening(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("host", "port", "workers")}
+    return {name: options[name] for name in ("host", "port", "workers", "reconcile_every")}
 
 
 @contextmanager
 def installation(
-    say: Any, *, host: str, port: int | None, workers: int
+    say: Any, *, host: str, port: int | None, workers: int, reconcile_every: float = 60
 ) -> Iterator[tuple[Supervisor, str]]:
     """Everything started and answering; on the way out everything is stopped.
 
@@ -76,7 +83,10 @@ def installation(
             try:
                 address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}"
                 os.environ.setdefault("CRISTA_URL", address)
-                start(supervisor, state, host=host, port=port, workers=workers)
+                start(
+                    supervisor, state, host=host, port=port, workers=workers,
+                    reconcile_every=reconcile_every,
+                )  # fmt: skip
                 wait_until_ready(supervisor, f"http://{host}:{port}/readyz")
                 yield supervisor, address
             finally:
@@ -88,8 +98,11 @@ def installation(
         raise CommandError(str(error)) from error
 
 
-def start(supervisor: Supervisor, state: Path, *, host: str, port: int, workers: int) -> None:
-    """Start the queue server (unless REDIS_URL names one), the site, the workers, the upkeep."""
+def start(
+    supervisor: Supervisor, state: Path, *, host: str, port: int, workers: int,
+    reconcile_every: float,
+) -> None:  # fmt: skip
+    """Start the queue server (unless REDIS_URL names one), the site, workers and reconciler."""
     url = os.environ.get("REDIS_URL")
     if not url:
         queue, url = queue_program(state)
@@ -102,9 +115,21 @@ def start(supervisor: Supervisor, state: Path, *, host: str, port: int, workers:
         *("--chdir", str(settings.BASE_DIR), "--access-logfile", "-", "--no-control-socket"),
     )
     supervisor.start(Program("site", gunicorn, environment))
+    for name, queues in duties(workers).items():
+        supervisor.start(Program(name, (*manage, "worker", "--queues", *queues), environment))
+    again = ("reconcile", "--every", f"{reconcile_every:g}")
+    supervisor.start(Program("reconciler", (*manage, *again), environment))
+
+
+def duties(workers: int) -> dict[str, tuple[str, ...]]:
+    """Which queues each worker of this machine takes.
+
+    One never scores, so that no check waits for a score; one alone takes what needs much memory.
+    """
+    found: dict[str, tuple[str, ...]] = {"worker-quick": QUICK}
     for number in range(1, workers + 1):
-        supervisor.start(Program(f"worker-{number}", (*manage, "worker"), environment))
-    supervisor.start(Program("upkeep", (*manage, "sweep", "--every", "60"), environment))
+        found[f"worker-{number}"] = QUEUES if number == 1 else (*QUICK, SCORE)
+    return found
 
 
 def wait_until_ready(supervisor: Supervisor, url: str) -> None:

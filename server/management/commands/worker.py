@@ -8,10 +8,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis.exceptions import RedisError
 
+from server import stages
 from server.queue import QUEUES, QueueMissing, make_worker
+from server.submissions import upkeep
 
 # Imported before the worker forks: a job then starts at once instead of after seconds of imports.
-JOBS = ("server.submissions.intake", "server.submissions.evaluation")
+JOBS = (
+    "server.submissions.intake", "server.submissions.items", "server.submissions.verification",
+    "server.notices.delivery",
+)  # fmt: skip
 
 
 class Command(BaseCommand):
@@ -25,7 +30,11 @@ class Command(BaseCommand):
         for module in JOBS:
             import_module(module)
         try:
-            worker = make_worker(tuple(options["queues"]))
+            worker = make_worker(tuple(options["queues"]), died=upkeep.job_died)
+            upkeep.take_back_orphans()
+            stages.start()  # before the first fork, so that all jobs share it
             worker.work(burst=options["burst"], logging_level="WARNING")
         except (RedisError, QueueMissing) as error:
             raise CommandError(f"The queue server is away: {error}") from error
+        finally:
+            stages.stop()

@@ -4,35 +4,28 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import connection, connections
-from django.utils.timezone import now
 
 from evaluator import get_protocol, json_digest, load_manifest, score_submission
 from server import queue
 from server.accounts.models import AuditEvent
 from server.challenges.models import TruthVersion
-from server.submissions import evaluation, intake
-from server.submissions.models import Evaluation, Item, Submission
+from server.notices.models import Notice
+from server.submissions import evaluation, intake, items, leases
+from server.submissions.models import Evaluation, Item, ItemScore, Submission
 from tests.server.making import entered
+from tests.server.taking import checked, hold, score, score_one
 
 
 @pytest.fixture
 def accepted(phase, people, queue_up, packed) -> Evaluation:
     """A checked submission, its items waiting; the queue is empty."""
-    submission = entered(phase, people.ada, packed.read_bytes())
-    intake.check(submission.pk)
+    row = checked(phase, people.ada, packed.read_bytes())
     queue_up.flushall()
-    return submission.evaluation
-
-
-def score(row: Evaluation, targets: list[str] | None = None) -> None:
-    for target in targets or row.items.values_list("target", flat=True):
-        evaluation.score_item(row.pk, target)
-    row.refresh_from_db()
+    return row
 
 
 def local_result(packed: Path, folder: Path) -> str:
@@ -78,34 +71,34 @@ def test_the_result_names_the_very_truth_version(accepted, phase):
     assert result["submission"] == json_digest(sent)
 
 
-def test_the_order_of_the_jobs_changes_no_byte(accepted, phase, people, packed):
+def test_the_order_of_the_work_changes_no_byte(accepted, phase, people, packed):
     score(accepted)
-    other = entered(phase, people.bob, packed.read_bytes())
-    intake.check(other.pk)
-    targets = list(other.evaluation.items.values_list("target", flat=True))
+    ItemScore.objects.all().delete()
+    other = checked(phase, people.bob, packed.read_bytes())
+    targets = list(other.items.values_list("target", flat=True))
     random.Random(3).shuffle(targets)
-    score(other.evaluation, targets)
-    assert other.evaluation.result == accepted.result
+    score(other, targets)
+    assert other.result == accepted.result
 
 
-def test_a_job_that_runs_twice_or_late_changes_nothing(accepted):
+def test_work_that_is_done_twice_or_late_changes_nothing(accepted):
     score(accepted)
     before = Evaluation.objects.values().get(), list(Item.objects.values())
     score(accepted)
+    items.work()
+    assert not evaluation.settle(accepted)
     assert (Evaluation.objects.values().get(), list(Item.objects.values())) == before
 
 
-def test_jobs_beside_each_other_publish_once_and_count_each_target_once(accepted):
-    targets = list(accepted.items.values_list("target", flat=True)) * 2
-
-    def job(target: str) -> None:
+def test_workers_beside_each_other_publish_once_and_count_each_target_once(accepted):
+    def job(_: int) -> None:
         try:
-            evaluation.score_item(accepted.pk, target)
+            items.work()
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(job, targets))
+        list(pool.map(job, range(12)))
     accepted.refresh_from_db()
     assert accepted.status == "scored"
     assert set(accepted.items.values_list("attempts", flat=True)) == {1}
@@ -115,7 +108,7 @@ def test_jobs_beside_each_other_publish_once_and_count_each_target_once(accepted
 
 def test_the_first_item_shows_that_scoring_has_begun(accepted):
     first = accepted.items.first()
-    evaluation.score_item(accepted.pk, first.target)
+    score_one(accepted, first.target)
     accepted.refresh_from_db()
     assert (accepted.status, accepted.submission.status) == ("scoring", "scoring")
     assert accepted.result == ""
@@ -123,80 +116,35 @@ def test_the_first_item_shows_that_scoring_has_begun(accepted):
     assert (first.status, first.attempts, first.lease) == ("scored", 1, None)
 
 
-def test_progress_gives_a_first_value_and_then_the_final_one(accepted):
-    assert {row["score"] for row in evaluation.progress(accepted)} == {None}
-    first = accepted.items.first()
-    evaluation.score_item(accepted.pk, first.target)
-    rows = {row["label"]: row for row in evaluation.progress(accepted)}
-    assert list(rows) == ["membrane", "mito", "nucleus"]
-    assert (rows[first.label]["done"], rows[first.label]["total"]) == (1, 2)
-    assert 0 < rows[first.label]["score"] <= 1
-    assert [row["score"] for name, row in rows.items() if name != first.label] == [None, None]
+def test_its_team_is_told_that_it_was_scored_and_not_how(accepted):
     score(accepted)
-    for row in evaluation.progress(accepted):
-        assert row["score"] == accepted.labels[row["label"]]["score"]
-        assert (row["done"], row["total"]) == (2, 2)
+    notice = Notice.objects.get()
+    assert (notice.kind, notice.team, notice.staff) == ("scored", accepted.submission.team, False)
+    assert f"{accepted.overall:.3f}" not in notice.text
+    assert notice.facts == {"submission": accepted.submission_id}
 
 
-def test_an_item_somebody_holds_is_left_alone(accepted):
-    first = accepted.items.first()
-    hold(first, until=now() + timedelta(seconds=60))
-    evaluation.score_item(accepted.pk, first.target)
-    first.refresh_from_db()
-    assert (first.status, first.attempts) == ("scoring", 1)
-
-
-def test_an_item_whose_holder_vanished_is_taken_over(accepted):
-    first = accepted.items.first()
-    hold(first, until=now() - timedelta(seconds=1))
-    evaluation.score_item(accepted.pk, first.target)
-    first.refresh_from_db()
-    assert (first.status, first.attempts) == ("scored", 2)
-
-
-def test_a_holder_that_comes_back_late_cannot_write(accepted):
-    first = accepted.items.first()
-    hold(first, until=now() - timedelta(seconds=1))
-    first.refresh_from_db()
-    evaluation.score_item(accepted.pk, first.target)
-    assert evaluation._mine(first).update(score={"wrong": True}) == 0
-
-
-def test_a_job_of_a_cancelled_submission_does_nothing(accepted, people):
+def test_a_cancelled_submission_is_scored_no_further(accepted, people):
+    held = hold(accepted.items.first())
     accepted.submission.refresh_from_db()
     intake.cancel(accepted.submission, by=people.ada)
     score(accepted)
     assert accepted.status == "cancelled"
-    assert set(accepted.items.values_list("status", flat=True)) == {"queued"}
+    assert set(accepted.items.values_list("status", flat=True)) == {"cancelled"}
+    assert not leases.held(held).exists()  # who works on it finds that out and stops
+    assert not evaluation.settle(accepted)
 
 
-def test_a_worker_shows_that_it_lives_while_it_scores(accepted, settings):
-    settings.ITEM_LEASE_S = 0.2
-    first = accepted.items.first()
-    hold(first, until=now())
-    first.refresh_from_db()
-    with evaluation._kept(first):
-        deadline = now() + timedelta(seconds=10)
-        while Item.objects.get(pk=first.pk).lease <= first.lease:
-            assert now() < deadline
-
-
-def test_scoring_that_breaks_is_tried_three_times_and_then_is_our_fault(
-    phase, people, work, packed
-):
-    TruthVersion.objects.update(path="/nowhere")
-    submission = entered(phase, people.ada, packed.read_bytes())
-    work()
-    submission.refresh_from_db()
-    row = submission.evaluation
-    assert (submission.status, submission.blame) == ("failed", "system")
-    assert submission.quota_used is False
-    assert "Something broke on our side during the scoring of" in submission.message
-    assert "nowhere" not in submission.message  # where the truth lies is nobody's business
-    assert row.status == "failed"
-    assert max(row.items.values_list("attempts", flat=True)) == 3
-    assert set(row.items.values_list("status", flat=True)) <= {"failed", "queued"}
-    assert AuditEvent.objects.filter(kind="submission", after="failed").count() == 1
+def test_what_ends_a_re_scoring_leaves_the_submission_alone(accepted, phase):
+    score(accepted)
+    again = evaluation.start(
+        accepted.submission, truth=phase.truth, protocol=phase.protocol, background=True
+    )
+    score(again)
+    assert again.status == "scored"
+    accepted.submission.refresh_from_db()
+    assert accepted.submission.status == "scored"
+    assert Notice.objects.filter(kind="scored").count() == 1
 
 
 def test_the_worker_lives_on_after_a_failure(phase, people, work, packed):
@@ -210,7 +158,7 @@ def test_the_worker_lives_on_after_a_failure(phase, people, work, packed):
     assert list(Submission.objects.order_by("pk").values_list("status", flat=True)) == [
         "failed", "scored",
     ]  # fmt: skip
-    assert (broken.pk, queue.waiting(queue.SCORE)) == (good.pk - 1, set())
+    assert (broken.pk, queue.length(queue.SCORE)) == (good.pk - 1, 0)
 
 
 def test_what_has_ended_does_not_fail_afterwards(accepted):
@@ -218,13 +166,6 @@ def test_what_has_ended_does_not_fail_afterwards(accepted):
     evaluation.fail(accepted.submission, error=ValueError("late"), during="nothing")
     accepted.submission.refresh_from_db()
     assert (accepted.submission.status, accepted.submission.incident) == ("scored", "")
-
-
-def hold(item: Item, *, until) -> None:
-    """As if another worker had taken the item."""
-    Evaluation.objects.filter(pk=item.evaluation_id).update(status="scoring")
-    Submission.objects.update(status="scoring")
-    Item.objects.filter(pk=item.pk).update(status="scoring", attempts=1, lease=until)
 
 
 def test_a_forking_worker_of_its_own_scores_what_this_process_submitted(
