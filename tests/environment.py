@@ -10,6 +10,7 @@ import tempfile
 
 HOME = tempfile.mkdtemp(prefix="crista-test-")
 os.environ["CRISTA_HOME"] = HOME
+os.environ["XDG_CACHE_HOME"] = os.path.join(HOME, "cache-of-the-user")
 os.environ.pop("REDIS_URL", None)
 os.environ.pop("CRISTA_URL", None)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
