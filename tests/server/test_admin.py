@@ -38,7 +38,7 @@ def story(phase, people, work, packed) -> Submission:
 
 
 def test_every_list_and_every_row_has_its_page(staff, story):
-    assert len(MODELS) == 12
+    assert len(MODELS) >= 14
     for model in MODELS:
         assert staff.get(page(model, "changelist")).status_code == 200, model
         row = model.objects.first()
