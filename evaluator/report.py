@@ -124,7 +124,7 @@ CATALOGUE: Mapping[str, Entry] = {
         "wait: the organisers were told; they try again, or say what to change",
     ),
     "check_died": Entry(
-        "the process that checked the file died twice",
+        "the check of the file was begun several times and never came to its end",
         SYSTEM,
         "a check that ends within seconds",
         "submit again; if it ends the same way, tell the organisers the submission's number",

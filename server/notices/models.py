@@ -62,6 +62,10 @@ class Receipts(models.QuerySet["Receipt"]):
         rows = self.select_related("notice").order_by("-notice_id")
         return rows.filter(user=user) if user.is_authenticated else rows.none()
 
+    def about(self, path: str) -> Receipts:
+        """Those about one page."""
+        return self.filter(notice__path=path)
+
     def unread(self) -> Receipts:
         """Those that nobody has looked at."""
         return self.filter(read=None)

@@ -1,7 +1,8 @@
-"""What a submission's pages show, worked out from its rows: stages, history."""
+"""What a submission's pages show, worked out from its rows: stages, history, waiting, blame."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,8 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from server.accounts.models import AuditEvent
-from server.submissions.models import Item, Submission
+from server.submissions import progress
+from server.submissions.models import Blame, Item, Submission
 
 Status = Submission.Status
 WAY = {
@@ -24,6 +26,7 @@ ENDS = {
     Status.FAILED: "Failed",
     Status.CANCELLED: "Cancelled",
 }
+OVER_LIMITS = (": memory", ": cpu", ": time")  # how `stages.StageDied` ends
 BLAME = {
     "participant": "Something in the file must be mended.",
     "organiser": "The organisers must act; nothing is wrong with your file.",
@@ -71,12 +74,36 @@ def times(submission: Submission, events: Iterable[AuditEvent]) -> dict[str, dat
 
 def state_tag(submission: Submission, viewer_pk: int) -> str:
     """An ETag that changes whenever the submission's page would."""
-    scored = Item.objects.filter(
-        evaluation__submission=submission, status=Item.Status.SCORED
-    ).count()
-    last = submission.evaluations.order_by("-pk").values_list("pk", "changed").first()
-    state = f"{submission.changed.timestamp()}-{last[0]}-{last[1].timestamp()}" if last else "0"
-    return f'"{submission.pk}-{viewer_pk}-{submission.status}-{scored}-{state}"'
+    return f'"{progress.tag(submission)}-{viewer_pk}"'
+
+
+def failure(submission: Submission) -> str:
+    """The code of the catalogue that says why a submission failed; "" for all others.
+
+    Read from rows: the words of what went wrong are for organisers, they may tell of the truth.
+    """
+    if submission.status != Status.FAILED:
+        return ""
+    if submission.report is None:
+        return "check_died" if submission.checks > 1 else "incident"
+    if submission.blame != Blame.ORGANISER:
+        return "incident"
+    items = Item.objects.filter(evaluation__submission=submission)
+    died = items.filter(status=Item.Status.QUARANTINED).values_list("trouble", flat=True)
+    if not died:
+        return "truth_unreadable"
+    return "over_limits" if all(text.endswith(OVER_LIMITS) for text in died) else "quarantined"
+
+
+def about(seconds: int | None) -> str:
+    """A time to wait in words, in steps that do not flicker; "" if it is not known."""
+    if seconds is None:
+        return ""
+    if seconds > 5400:
+        return f"about {math.ceil(seconds / 3600)} hours"
+    if seconds > 90:
+        return f"about {math.ceil(seconds / 60)} minutes"
+    return f"about {10 * max(1, math.ceil(seconds / 10))} seconds"
 
 
 def _state(index: int, place: int, *, last: int) -> str:

@@ -19,9 +19,10 @@ from server.accounts.models import Team
 from server.accounts.session import SignedIn
 from server.challenges.models import Challenge
 from server.errors import Refused
-from server.submissions import evaluation, intake, pages
+from server.notices.models import Receipt
+from server.submissions import intake, pages, progress, selection
 from server.submissions.models import Evaluation, Submission
-from server.submissions.quota import quota
+from server.submissions.quota import Quota, quota
 
 PER_PAGE = 50
 HEAVY = ("result", "labels", "timings")
@@ -43,12 +44,19 @@ def submissions(request: SignedIn) -> HttpResponse:
 @never_cache
 @require_safe
 def submission(request: SignedIn, pk: int) -> HttpResponse:
-    """How one stands, whose move it is, its scores, its report, its history."""
-    return render(request, "submissions/submission.html", _details(request, pk))
+    """How one stands, whose move it is, its scores, its report, its history.
+
+    Notices about it count as read by whoever opens it.
+    """
+    context = _details(request, pk)
+    told = Receipt.objects.of(request.user).about(context["submission"].get_absolute_url())
+    told.unread().update(read=now())
+    return render(request, "submissions/submission.html", context)
 
 
 def _tag(request: SignedIn, pk: int) -> str | None:
-    row = Submission.objects.of(request.user).filter(pk=pk).first()
+    light = Prefetch("evaluations", Evaluation.objects.defer(*HEAVY))
+    row = Submission.objects.of(request.user).prefetch_related(light).filter(pk=pk).first()
     return pages.state_tag(row, request.user.pk) if row else None
 
 
@@ -109,10 +117,21 @@ def _details(request: SignedIn, pk: int) -> dict[str, Any]:
         "etag": pages.state_tag(row, request.user.pk),
         "way": pages.way(row.status, pages.times(row, events)),
         "blame": pages.BLAME.get(row.blame, ""),
+        "failure": pages.failure(row),
         "events": events,
-        "problems": report.get("problems", []),
+        "groups": scoring.problem_groups(report.get("problems", [])),
         "checked": row.report is not None,
+        "quota": _quota(row, request.user),
+        "told": Receipt.objects.of(request.user).about(row.get_absolute_url()),
+        "may_choose": selection.may_choose(row, at=now()),
     } | _scores(row, request.user)
+
+
+def _quota(row: Submission, viewer: Any) -> Quota | None:
+    """What the team may still submit, for its members while the phase is open."""
+    at = now()
+    member = row.team.memberships.filter(user=viewer).exists()
+    return quota(row.team, row.phase, at=at) if member and row.phase.is_open(at) else None
 
 
 def _scores(row: Submission, viewer: Any) -> dict[str, Any]:
@@ -121,15 +140,17 @@ def _scores(row: Submission, viewer: Any) -> dict[str, Any]:
     if scored is None:
         return {"sight": sight, "evaluation": None, "labels": []}
     labels = [
-        progress | {"score": sight.of_label(progress["score"]), **_parts(scored, progress, sight)}
-        for progress in evaluation.progress(scored)
+        label | {"score": sight.of_label(label["score"]), **_parts(scored, label, sight)}
+        for label in progress.labels(scored)
     ]
+    standing = progress.standing(scored)
     return {
         "sight": sight,
         "evaluation": scored,
         "labels": labels,
-        "done": sum(label["done"] for label in labels),
-        "total": sum(label["total"] for label in labels),
+        "standing": standing,
+        "eta": pages.about(standing.eta_s),
+        "labels_begun": sum(label["done"] > 0 for label in labels),
         "labels_done": sum(label["done"] == label["total"] for label in labels),
         "overall": sight.number(scored.overall),
         "instance": sight.of_label(scored.instance),
@@ -141,7 +162,7 @@ def _scores(row: Submission, viewer: Any) -> dict[str, Any]:
 PARTS = ("iou", "dice", "f1", "pq", "hausdorff_score")
 
 
-def _parts(scored: Evaluation, progress: dict[str, Any], sight: Any) -> dict[str, Any]:
+def _parts(scored: Evaluation, label: dict[str, Any], sight: Any) -> dict[str, Any]:
     """What a label's score is made of, once the evaluation is complete."""
-    found = scored.labels.get(progress["label"], {})
+    found = scored.labels.get(label["label"], {})
     return {part: sight.of_label(found.get(part)) for part in PARTS}

@@ -4,8 +4,9 @@ import pytest
 from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent
+from server.challenges.models import Phase
 from server.submissions.models import Item, Submission
-from server.submissions.pages import history, state_tag, times, way
+from server.submissions.pages import about, failure, history, state_tag, times, way
 from tests.server import entries
 from tests.server.making import person
 
@@ -75,3 +76,52 @@ def test_the_tag_changes_with_every_scored_target_every_state_and_every_viewer()
     seen.add(state_tag(row, 1))
     assert len(seen) == 5
     assert all(tag.startswith('"') and tag.endswith('"') for tag in seen)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, ""),
+        (0, "about 10 seconds"),
+        (31, "about 40 seconds"),
+        (91, "about 2 minutes"),
+        (5400, "about 90 minutes"),
+        (5401, "about 2 hours"),
+    ],
+)
+def test_a_wait_is_told_in_steps_that_do_not_flicker(seconds, words):
+    assert about(seconds) == words
+
+
+def failed(blame, *, report=None, checks=1, items=()):
+    """A failed submission of a new person's.  items: (status, trouble) of its first targets."""
+    team = person(f"P{Submission.objects.count()}").own_team
+    phase = Phase.objects.first() or entries.phase(entries.challenge())
+    row = entries.submission(phase, team, status="failed", blame=blame)
+    rows = entries.evaluation(row, status="failed").items.order_by("pk")
+    for item, (status, trouble) in zip(rows, items, strict=False):
+        Item.objects.filter(pk=item.pk).update(status=status, trouble=trouble)
+    Submission.objects.filter(pk=row.pk).update(report=report, checks=checks)
+    row.refresh_from_db()
+    return row
+
+
+@pytest.mark.django_db
+def test_a_failure_has_the_code_of_what_went_wrong():
+    died = [("quarantined", "the score stage died: signal 9")]
+    memory = [("quarantined", "the score stage died: memory")]
+    truth = [("failed", "crop1/mito has no truth")]
+    assert failure(failed("organiser", report={}, items=died)) == "quarantined"
+    assert failure(failed("organiser", report={}, items=memory)) == "over_limits"
+    assert failure(failed("organiser", report={}, items=memory + died)) == "quarantined"
+    assert failure(failed("organiser", report={}, items=truth)) == "truth_unreadable"
+    assert failure(failed("system", report={}, items=truth)) == "incident"
+    assert failure(failed("system", checks=2)) == "check_died"
+    assert failure(failed("system")) == "incident"
+
+
+@pytest.mark.django_db
+def test_what_did_not_fail_has_no_code_of_a_failure():
+    row = failed("organiser", report={})
+    row.status = "scored"
+    assert failure(row) == ""

@@ -1,7 +1,11 @@
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 
-from server.submissions.models import Item, Submission
+from server.notices import outbox
+from server.notices.models import Receipt
+from server.scoring import version as installed
+from server.submissions.models import Evaluation, Item, Submission
 from tests.server import entries
 from tests.server.making import entered, person
 from tests.server.reading import signed_in, text_of
@@ -119,12 +123,74 @@ def test_a_live_submission_polls_and_one_that_ended_does_not(ada):
     text = text_of(client.get(page(live)))
     assert 'hx-trigger="every 2s"' in text
     assert "1 of 3 targets scored, 0 of 2 labels complete" in text
-    assert 'value="1" max="3"' in text
+    assert 'value="4096" max="200704"' in text  # the bar shows voxels
+    assert "1 with a first value" in text
     assert f"{page(live)}cancel/" in text
     ended = entries.scored(phase, ada.own_team, 0.5)
     part = client.get(f"{page(ended)}live/").content.decode()
     assert "hx-trigger" not in part
     assert "<html" not in part
+
+
+def test_a_live_submission_says_how_many_come_before_it_and_when_it_ends(ada):
+    phase, client, bob = published(), signed_in(ada), person("Bob")
+    theirs = entries.evaluation(entries.submission(phase, bob.own_team))
+    mine = entries.submission(phase, ada.own_team)
+    scoring = entries.evaluation(mine, done=1)
+    theirs.items.update(team=bob.own_team)
+    scoring.items.update(team=ada.own_team)
+    Evaluation.objects.update(evaluator=installed())
+    text = text_of(client.get(page(mine)))
+    assert "1 target of other teams comes before your next one" in text
+    assert "shows once something was scored" in text
+    theirs.items.all().delete()
+    scoring.items.filter(status="scored").update(seconds=1.0)
+    text = text_of(client.get(page(mine)))
+    assert "is the next to be scored" in text
+    assert "Done in about 50 seconds" in text  # 196,608 voxels at 4,096 in a second
+
+
+def test_quota_is_shown_to_members_while_the_phase_is_open_and_to_nobody_else(ada):
+    row = entries.scored(published(per_day=5), ada.own_team, 0.5, created=now())
+    text = text_of(signed_in(ada).get(page(row)))
+    assert "What your team may still submit" in text
+    assert "4 of 5 left" in text
+    organiser = signed_in(person("Organiser", is_staff=True))
+    assert "What your team may still submit" not in text_of(organiser.get(page(row)))
+    closed = entries.phase(row.phase.challenge, "old", opens=-9, closes=-1)
+    late = entries.scored(closed, ada.own_team, 0.5)
+    assert "What your team may still submit" not in text_of(signed_in(ada).get(page(late)))
+
+
+def test_opening_the_page_shows_its_notices_and_counts_them_as_read(ada):
+    row = entries.scored(published(), ada.own_team, 0.5)
+    about = {"subject": "It was scored", "text": "Look at `it`.", "facts": {}}
+    outbox.tell("scored", team=ada.own_team, path=row.get_absolute_url(), **about)
+    outbox.tell("scored", team=ada.own_team, path="/submissions/0/", **about)
+    client = signed_in(ada)
+    client.get(f"{page(row)}live/")
+    assert Receipt.objects.unread().count() == 2  # a poll reads nothing
+    text = text_of(client.get(page(row)))
+    assert text.count("It was scored") == 1
+    assert Receipt.objects.unread().count() == 1
+
+
+def test_a_team_chooses_on_the_page_where_the_phase_lets_it(ada):
+    row = entries.scored(published(selection="chosen"), ada.own_team, 0.5)
+    client = signed_in(ada)
+    assert "Put this submission on the board" in text_of(client.get(page(row)))
+    client.post(f"{page(row)}choose/")
+    assert "Your team chose this submission" in text_of(client.get(page(row)))
+    other = entries.scored(entries.phase(row.phase.challenge, "b"), ada.own_team, 0.5)
+    assert "Put this submission on the board" not in text_of(client.get(page(other)))
+
+
+def test_a_disqualified_submission_tells_its_team_the_reason(ada):
+    row = entries.scored(published(), ada.own_team, 0.5)
+    Submission.objects.filter(pk=row.pk).update(disqualified="Trained on <the> test set.")
+    text = text_of(signed_in(ada).get(page(row)))
+    assert "took this submission off the board" in text
+    assert "Trained on &lt;the&gt; test set." in text
 
 
 def test_a_poll_is_answered_304_until_something_changes(ada):
@@ -154,22 +220,56 @@ def test_a_polled_part_tells_screen_readers_and_a_first_page_does_not(ada):
     assert "hx-swap-oob" not in text_of(client.get(page(row)))
 
 
-def test_every_problem_of_the_report_is_shown_with_its_remedy_and_what_follows(ada):
-    row = entries.submission(published(), ada.own_team, status="rejected")
-    problems = [
-        {"code": "a", "severity": severity, "message": f"M {severity} <b>.", "remedy": "Do it.",
-         "crop": None, "label": None}
-        for severity in ("reject", "unscored", "ignored")
-    ]  # fmt: skip
-    report = {"accepted": False, "problems": problems, "targets": {}}
+def rejected(team, *problems):
+    """A rejected entry whose report holds these problems."""
+    row = entries.submission(published(), team, status="rejected")
+    report = {"accepted": False, "problems": list(problems), "targets": {}}
     fields = {"report": report, "blame": "participant", "quota_used": False, "message": "M no."}
     Submission.objects.filter(pk=row.pk).update(**fields)
+    return row
+
+
+def problem(severity="unscored", code="wrong_shape", **fields):
+    usual = {
+        "code": code, "severity": severity, "message": f"M {severity} <b>.", "remedy": "Do it.",
+        "crop": "crop1", "label": "mito", "expected": "(1, 2, 3)", "got": "(3, 2, 1)",
+    }  # fmt: skip
+    return usual | fields
+
+
+def test_every_problem_of_the_report_is_shown_with_its_remedy_and_what_follows(ada):
+    row = rejected(ada.own_team, *(problem(s, "a") for s in ("reject", "unscored", "ignored")))
     text = text_of(signed_in(ada).get(page(row)))
-    for word in ("rejects", "counts as worst", "ignored", "M reject &lt;b&gt;.", "Do it."):
+    for word in ("rejects", "counts as worst", "costs nothing", "M reject &lt;b&gt;.", "Do it."):
         assert word in text
     assert "must be mended" in text
     assert "Quota used: no." in text
     assert "Submit again" in text
+    assert "/problems/a/" not in text  # a code of another version has no page here
+
+
+def test_problems_of_a_kind_stand_together_with_both_sides_and_the_page_that_says_more(ada):
+    many = [problem(label=f"label{n}", remedy="Write it anew.") for n in range(60)]
+    row = rejected(ada.own_team, problem("reject", "not_a_zip", label=None), *many)
+    client = signed_in(ada)
+    text = text_of(client.get(page(row)))
+    assert text.count("Write it anew.") == 1
+    assert "60 places" in text
+    assert "crop1/label49" in text
+    assert "crop1/label50" not in text  # the API has all
+    assert text.count("(1, 2, 3)") == 50
+    assert text.index("not_a_zip") < text.index("wrong_shape")
+    assert client.get("/problems/wrong_shape/").status_code == 200
+    assert '"/problems/wrong_shape/"' in text
+
+
+def test_a_report_of_an_older_version_is_shown_by_its_messages(ada):
+    old = [problem(message=f"M{n}.") for n in range(2)]
+    for row in old:
+        del row["expected"], row["got"]
+    text = text_of(signed_in(ada).get(page(rejected(ada.own_team, *old))))
+    assert "M0." in text
+    assert "M1." in text
 
 
 def test_a_failure_of_ours_names_its_incident_and_blames_nobody_else(ada):
@@ -181,6 +281,7 @@ def test_a_failure_of_ours_names_its_incident_and_blames_nobody_else(ada):
     text = text_of(signed_in(ada).get(page(row)))
     assert "The fault is ours" in text
     assert "8f3a11c2" in text
+    assert "/problems/incident/" in text
 
 
 def test_cancelling_from_the_page_stops_it_and_twice_is_refused_with_a_sentence(ada):
