@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import include, path
+from django.utils.cache import get_conditional_response
 from django.utils.timezone import now
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -17,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from server.api import asker
-from server.submissions import intake, progress, quota_api, uploads_api
+from server.submissions import intake, merging_views, progress, quota_api, uploads_api
 from server.submissions.models import Submission
 from server.submissions.uploads_api import own_upload
 
@@ -76,13 +78,28 @@ class SubmissionSerializer(serializers.ModelSerializer[Submission]):
 
 
 class SubmissionDetail(SubmissionSerializer):
-    """The same, with the check's report and the labels."""
+    """The same, with the check's report, the labels, and when it will be ready."""
 
     labels = serializers.SerializerMethodField()
+    queue_position = serializers.SerializerMethodField()
+    eta_seconds = serializers.SerializerMethodField()
 
     class Meta:
         model = Submission
-        fields = (*SubmissionSerializer.Meta.fields, "report", "labels")
+        fields = (
+            *SubmissionSerializer.Meta.fields,
+            *("report", "labels", "queue_position", "eta_seconds"),
+        )
+
+    def get_queue_position(self, submission: Submission) -> int | None:
+        """How many targets of others are scored before its next one; null if none of its waits."""
+        standing = self.context["standing"]
+        return standing.position if standing else None
+
+    def get_eta_seconds(self, submission: Submission) -> int | None:
+        """Seconds until it is scored, by its voxels and the present speed; null if not known."""
+        standing = self.context["standing"]
+        return standing.eta_s if standing else None
 
     @extend_schema(responses=LabelProgress(many=True))
     def get_labels(self, submission: Submission) -> list[dict[str, Any]]:
@@ -142,13 +159,24 @@ class Submissions(GenericAPIView[Submission]):
         return Response(_detail(request, submission.pk), status=status.HTTP_201_CREATED)
 
 
+MARK = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of an earlier answer."
+)
+
+
 class OneSubmission(APIView):
     """One submission."""
 
-    @extend_schema(responses=SubmissionDetail)
+    @extend_schema(parameters=[MARK], responses={200: SubmissionDetail, 304: None})
     def get(self, request: Request, key: int) -> Response:
-        """How it stands, label by label."""
-        return Response(_detail(request, key))
+        """How it stands, label by label; 304 if that is as it was at the mark in If-None-Match."""
+        submission = _own_submission(request, key)
+        etag = _mark(request, submission)
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        same = get_conditional_response(request._request, etag=etag)
+        if same is not None and same.status_code == status.HTTP_304_NOT_MODIFIED:
+            return Response(status=same.status_code, headers=headers)
+        return Response(_described(request, submission), headers=headers)
 
 
 class CancelSubmission(APIView):
@@ -179,13 +207,26 @@ def _own_submission(request: Request, key: int) -> Submission:
 
 
 def _detail(request: Request, key: int) -> dict[str, Any]:
-    submission = _own_submission(request, key)
-    return dict(SubmissionDetail(submission, context={"request": request}).data)
+    return _described(request, _own_submission(request, key))
+
+
+def _described(request: Request, submission: Submission) -> dict[str, Any]:
+    row = submission.evaluation
+    context = {"request": request, "standing": progress.standing(row) if row else None}
+    return dict(SubmissionDetail(submission, context=context).data)
+
+
+def _mark(request: Request, submission: Submission) -> str:
+    """An ETag that changes whenever the answer may: the viewer's sight is a part of it."""
+    told = (submission.chosen, submission.disqualified, request.get_host())
+    text = f"{progress.tag(submission)} {submission.sight(request.user)} {told}"
+    return f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
 urlpatterns = [
     path("", include(uploads_api.urlpatterns)),
     path("", include(quota_api.urlpatterns)),
+    path("", include(merging_views.urlpatterns)),
     path("submissions/", Submissions.as_view(), name="api-submissions"),
     path("submissions/<int:key>/", OneSubmission.as_view(), name="api-submission"),
     path("submissions/<int:key>/result/", SubmissionResult.as_view(), name="api-result"),
