@@ -35,7 +35,7 @@ def entries(bundle, tmp_path_factory) -> list[Entry]:
     made = []
     for number in range(GOOD):
         path = folder / f"good-{number}.zip"
-        write_submission(path, bundle, quality=1.0 - number / (GOOD + 2), seed=number)
+        write_submission(path, bundle, quality=1.0 - number / (GOOD + 2))
         made.append(entry(path, bundle))
     made.append(entry(damaged(folder / "good-0.zip", folder / "damaged.zip"), bundle))
     made += [Entry("text", b"no zip at all " * 500, ""), Entry("empty", b"PK", "")]
