@@ -1,4 +1,4 @@
-"""Who am I, which teams am I in, a token for a password."""
+"""Who am I, a token for a password, my tokens."""
 
 from __future__ import annotations
 
@@ -16,21 +16,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from server.accounts import audit_api, teams
+from server.accounts import audit_api, teams_api
 from server.accounts.models import Scope, Team, Token, User
+from server.accounts.teams_api import TeamSerializer
 from server.accounts.tokens import issue, revoke
 from server.api import asker
 from server.errors import Refused
 from server.throttling import NamedRate
-
-
-class TeamSerializer(serializers.ModelSerializer[Team]):
-    """A team as others know it."""
-
-    class Meta:
-        model = Team
-        fields = ("slug", "name")
-        read_only_fields = ("slug",)
 
 
 class MeSerializer(serializers.ModelSerializer[User]):
@@ -89,18 +81,6 @@ class Me(APIView):
         return Response(MeSerializer(asker(request)).data)
 
 
-class Teams(APIView):
-    """Teams of the person who asks."""
-
-    @extend_schema(request=TeamSerializer, responses={201: TeamSerializer})
-    def post(self, request: Request) -> Response:
-        """Begin a team; whoever asks becomes its owner."""
-        asked = TeamSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        team = teams.create_team(asker(request), name=asked.validated_data["name"])
-        return Response(TeamSerializer(team).data, status=status.HTTP_201_CREATED)
-
-
 class Tokens(APIView):
     """Tokens for scripts."""
 
@@ -154,7 +134,7 @@ class MyToken(APIView):
 
 urlpatterns = [
     path("me/", Me.as_view(), name="api-me"),
-    path("teams/", Teams.as_view(), name="api-teams"),
+    *teams_api.urlpatterns,
     path("tokens/", Tokens.as_view(), name="api-tokens"),
     path("me/tokens/", MyTokens.as_view(), name="api-my-tokens"),
     path("me/tokens/<int:key>/", MyToken.as_view(), name="api-my-token"),

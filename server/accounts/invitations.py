@@ -1,69 +1,69 @@
-"""Let somebody into a team by a link.  A link is signed, not stored, and lasts a week."""
+"""Links that let a person, or a whole team, into a team.  Signed, not stored; a week long.
+
+Each carries its team's key: a new key ends all links that are about.
+"""
 
 from __future__ import annotations
 
 from django.core import signing
 from django.db import transaction
+from django.utils.crypto import get_random_string
 
 from server.accounts import audit
-from server.accounts.models import Membership, Team, User
-from server.accounts.teams import MOST_TEAMS
+from server.accounts.models import Team, User
 from server.errors import Refused
 
 LASTS_S = 7 * 24 * 3600
-SALT = "team-invitation"
+JOIN = "team-invitation"
+MERGE = "team-merge"
 
 
 def invitation(team: Team) -> str:
     """The signed text that lets whoever holds it into a team."""
-    return signing.dumps(team.slug, salt=SALT)
+    return signing.dumps([team.slug, team.invitation_key], salt=JOIN)
 
 
 def invited_to(text: str) -> Team:
-    """The team a link leads into.  Refused: it is damaged, too old, or the team is gone."""
+    """The team a link leads into.  Refused: it is damaged, withdrawn, too old, or no team's."""
+    return _team_of(text, salt=JOIN)
+
+
+def merge_offer(team: Team) -> str:
+    """The signed text that lets the owner of another team merge it into this one."""
+    return signing.dumps([team.slug, team.invitation_key], salt=MERGE)
+
+
+def offered_by(text: str) -> Team:
+    """The team that offers to take in another.  Refused as `invited_to`."""
+    return _team_of(text, salt=MERGE)
+
+
+@transaction.atomic
+def withdraw(team: Team, *, by: User) -> None:
+    """End all links into a team that are about.  New ones can be made at once."""
+    team.invitation_key = get_random_string(16)
+    team.save(update_fields=["invitation_key"])
+    audit.record("team", team.slug, after="links withdrawn", by=by)
+
+
+def _team_of(text: str, *, salt: str) -> Team:
     try:
-        slug = signing.loads(text, salt=SALT, max_age=LASTS_S)
+        slug, key = signing.loads(text, salt=salt, max_age=LASTS_S)
     except signing.SignatureExpired as error:
         raise Refused(
             "old_invitation", "This invitation is over a week old. Ask the team for a new link."
         ) from error
-    except signing.BadSignature as error:
+    except (signing.BadSignature, ValueError) as error:  # of another purpose, or of an older form
         raise _no_invitation() from error
-    team = Team.objects.filter(slug=slug, person=None).first()
+    team = Team.objects.filter(slug=slug, person=None, merged_into=None).first()
     if team is None:
         raise _no_invitation()
-    return team
-
-
-@transaction.atomic
-def join(user: User, *, team: Team) -> None:
-    """Make a person a member; twice changes nothing.  Refused: they are in too many teams."""
-    if team.memberships.filter(user=user).exists():
-        return
-    if user.memberships.count() >= MOST_TEAMS:
-        raise Refused("too_many_teams", f"You are in {MOST_TEAMS} teams already. Leave one first.")
-    Membership.objects.create(team=team, user=user)
-    _record(user, team, "joined")
-
-
-@transaction.atomic
-def leave(user: User, *, team: Team) -> None:
-    """End a membership.  Refused: it is one's own team of one, or the team would have no owner."""
-    if team.person_id == user.pk:
-        raise Refused("own_team", "This is your own team of one; it stays as long as you do.")
-    owners = team.memberships.filter(role=Membership.Role.OWNER)
-    if owners.filter(user=user).exists() and owners.count() == 1:
+    if team.invitation_key != key:
         raise Refused(
-            "last_owner",
-            "You are the team's only owner, so its submissions would belong to nobody. "
-            "Ask the organisers to make another member owner first.",
+            "withdrawn_invitation",
+            "The team has withdrawn this invitation. Ask one of its owners for a new link.",
         )
-    if team.memberships.filter(user=user).delete()[0]:
-        _record(user, team, "left")
-
-
-def _record(user: User, team: Team, what: str) -> None:
-    audit.record("team", team.slug, after=what, by=user, note=str(user))
+    return team
 
 
 def _no_invitation() -> Refused:

@@ -125,16 +125,19 @@ class Team(models.Model):
         super().save(*args, **kwargs)
 
 
+RESERVED = ("join", "merge")  # words of addresses below /teams/
+
+
 def free_slug(name: str) -> str:
     """A slug for a team of this name: the name itself, or the name and five letters if taken."""
     slug = slugify(name)[:50] or "team"
-    while Team.objects.filter(slug=slug).exists():
+    while slug in RESERVED or Team.objects.filter(slug=slug).exists():
         slug = f"{slugify(name)[:50] or 'team'}-{get_random_string(5).lower()}"
     return slug
 
 
 class Membership(models.Model):
-    """One person in one team.  An owner may rename the team and let others in."""
+    """One person in one team.  Owners rename it, let others in, remove them, and merge it."""
 
     class Role(models.TextChoices):
         OWNER = "owner"

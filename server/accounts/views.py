@@ -1,4 +1,4 @@
-"""Pages about people: profile, teams, tokens."""
+"""Pages about people: profile and tokens."""
 
 from __future__ import annotations
 
@@ -10,29 +10,19 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from server.accounts import invitations
-from server.accounts.models import Membership, Scope, Team, User
+from server.accounts.models import Scope, User
 from server.accounts.session import SignedIn
-from server.accounts.teams import create_team
 from server.accounts.tokens import issue, revoke
-from server.errors import Refused
 
 
 class ProfileForm(forms.Form):
     """What others see of a person."""
 
     name = forms.CharField(max_length=80, label="Your name", help_text="Shown on leaderboards.")
-
-
-class TeamForm(forms.Form):
-    """A team to begin."""
-
-    name = forms.CharField(max_length=80, label="Name", help_text="Shown on leaderboards.")
 
 
 MAY: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -80,67 +70,6 @@ def profile(request: SignedIn) -> HttpResponse:
         messages.success(request, "Your name is changed.")
         return redirect("profile")
     return render(request, "accounts/profile.html", {"form": form})
-
-
-@login_required
-@require_http_methods(["GET", "POST"])
-def teams(request: SignedIn) -> HttpResponse:
-    """The asker's teams, and a form to begin one."""
-    form = TeamForm(request.POST or None)
-    if form.is_valid():
-        try:
-            team = create_team(request.user, name=form.cleaned_data["name"])
-        except Refused as refusal:
-            form.add_error("name", refusal.sentence)
-        else:
-            messages.success(request, f"{team} is ready. Send its members the link below.")
-            return redirect("team", team.slug)
-    mine = Team.objects.of(request.user).prefetch_related("memberships__user")
-    return render(request, "accounts/teams.html", {"teams": mine, "form": form})
-
-
-@login_required
-def team(request: SignedIn, slug: str) -> HttpResponse:
-    """Members of one of the asker's teams, and for its owners the link that lets others in."""
-    team = get_object_or_404(Team.objects.of(request.user), slug=slug)
-    members = team.memberships.select_related("user").order_by("joined")
-    own = next(m for m in members if m.user_id == request.user.pk)
-    link = ""
-    if own.role == Membership.Role.OWNER and team.person_id is None:
-        path = reverse("join-team", args=[invitations.invitation(team)])
-        link = request.build_absolute_uri(path)
-    context = {"team": team, "members": members, "own": own, "link": link}
-    return render(request, "accounts/team.html", context)
-
-
-@login_required
-@require_http_methods(["GET", "POST"])
-def join_team(request: SignedIn, text: str) -> HttpResponse:
-    """Asks before it lets somebody in, so that opening a link changes nothing."""
-    try:
-        team = invitations.invited_to(text)
-        if request.method == "POST":
-            invitations.join(request.user, team=team)
-            messages.success(request, f"You are in {team} now.")
-            return redirect("team", team.slug)
-    except Refused as refusal:
-        messages.error(request, refusal.sentence)
-        return redirect("teams")
-    return render(request, "accounts/join.html", {"team": team})
-
-
-@login_required
-@require_POST
-def leave_team(request: SignedIn, slug: str) -> HttpResponse:
-    """Out of a team."""
-    team = get_object_or_404(Team.objects.of(request.user), slug=slug)
-    try:
-        invitations.leave(request.user, team=team)
-    except Refused as refusal:
-        messages.error(request, refusal.sentence)
-        return redirect("team", slug)
-    messages.success(request, f"You have left {team}.")
-    return redirect("teams")
 
 
 @login_required

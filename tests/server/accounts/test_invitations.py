@@ -3,7 +3,7 @@ from django.core import signing
 
 from server.accounts import invitations
 from server.accounts.models import AuditEvent, Team
-from server.accounts.teams import MOST_TEAMS, create_team
+from server.accounts.teams import create_team
 from server.errors import Refused
 from tests.server.making import person
 
@@ -11,27 +11,36 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def lab():
-    return create_team(person("Ada"), name="Lab")
+def ada():
+    return person("Ada")
 
 
-def members(team):
-    return {(m.user.name, m.role) for m in team.memberships.select_related("user")}
+@pytest.fixture
+def lab(ada):
+    return create_team(ada, name="Lab")
 
 
-def test_an_invitation_leads_into_its_team(lab):
+def test_an_invitation_leads_into_its_team_and_an_offer_to_its_own(lab):
     assert invitations.invited_to(invitations.invitation(lab)) == lab
+    assert invitations.offered_by(invitations.merge_offer(lab)) == lab
 
 
-def test_joining_twice_makes_one_member_and_one_entry_in_the_records(lab):
-    bob = person("Bob")
-    invitations.join(bob, team=lab)
-    invitations.join(bob, team=lab)
-    assert members(lab) == {("Ada", "owner"), ("Bob", "member")}
-    assert AuditEvent.objects.filter(kind="team", key="lab", after="joined").count() == 1
+def test_neither_serves_as_the_other(lab):
+    with pytest.raises(Refused, match="not valid"):
+        invitations.invited_to(invitations.merge_offer(lab))
+    with pytest.raises(Refused, match="not valid"):
+        invitations.offered_by(invitations.invitation(lab))
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", signing.dumps("lab", salt="another purpose")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        signing.dumps("lab", salt="another purpose"),
+        signing.dumps("lab", salt=invitations.JOIN),  # without a key
+    ],
+)
 def test_a_text_we_did_not_sign_for_this_leads_nowhere(lab, text):
     with pytest.raises(Refused, match="not valid") as refusal:
         invitations.invited_to(text)
@@ -45,6 +54,17 @@ def test_an_invitation_ends_after_a_week(lab, monkeypatch):
         invitations.invited_to(text)
 
 
+def test_withdrawing_ends_all_links_that_are_about_and_no_later_ones(lab, ada):
+    old = invitations.invitation(lab), invitations.merge_offer(lab)
+    invitations.withdraw(lab, by=ada)
+    for read, text in zip((invitations.invited_to, invitations.offered_by), old, strict=True):
+        with pytest.raises(Refused) as refusal:
+            read(text)
+        assert refusal.value.code == "withdrawn_invitation"
+    assert invitations.invited_to(invitations.invitation(lab)) == lab
+    assert AuditEvent.objects.get(after="links withdrawn").actor == ada
+
+
 def test_nobody_can_be_let_into_a_team_of_one_or_into_a_team_that_is_gone(lab):
     own = person("Bob").own_team
     for text in (invitations.invitation(own), invitations.invitation(lab)):
@@ -53,27 +73,8 @@ def test_nobody_can_be_let_into_a_team_of_one_or_into_a_team_that_is_gone(lab):
             invitations.invited_to(text)
 
 
-def test_a_person_cannot_be_in_more_teams_than_the_limit(lab):
-    bob = person("Bob")
-    for number in range(MOST_TEAMS - 1):
-        create_team(bob, name=f"Team {number}")
-    with pytest.raises(Refused, match=f"in {MOST_TEAMS} teams already"):
-        invitations.join(bob, team=lab)
-
-
-def test_a_member_may_leave_and_the_last_owner_may_not(lab):
-    ada, bob = lab.members.get(), person("Bob")
-    invitations.join(bob, team=lab)
-    with pytest.raises(Refused, match="only owner"):
-        invitations.leave(ada, team=lab)
-    invitations.leave(bob, team=lab)
-    assert members(lab) == {("Ada", "owner")}
-    lab.memberships.create(user=bob, role="owner")
-    invitations.leave(ada, team=lab)
-    assert members(lab) == {("Bob", "owner")}
-
-
-def test_nobody_leaves_the_team_of_one():
-    ada = person("Ada")
-    with pytest.raises(Refused, match="team of one"):
-        invitations.leave(ada, team=ada.own_team)
+def test_a_team_that_went_into_another_invites_nobody(lab, ada):
+    text = invitations.invitation(lab)
+    Team.objects.filter(pk=lab.pk).update(merged_into=create_team(ada, name="New"))
+    with pytest.raises(Refused, match="not valid"):
+        invitations.invited_to(text)

@@ -123,8 +123,60 @@ def test_a_rival_cannot_see_or_leave_anothers_team(ada):
 def test_leaving_a_team_is_refused_to_its_only_owner_on_the_page(ada):
     create_team(ada, name="Lab")
     client = signed_in(ada)
-    assert "only owner" in text_of(client.post("/teams/lab/leave/", follow=True))
+    assert "no owner" in text_of(client.post("/teams/lab/leave/", follow=True))
     assert client.get("/teams/lab/leave/").status_code == 405
+
+
+def test_an_owner_changes_members_name_and_links_on_the_page(ada):
+    client, bob = signed_in(ada), person("Bob")
+    team = create_team(ada, name="Lab")
+    text = text_of(client.get("/teams/lab/"))
+    link = re.search(r'value="http://testserver(/teams/join/[^"]+)"', text).group(1)
+    signed_in(bob).post(link)
+    url = f"/teams/lab/members/{team.memberships.get(user=bob).pk}/"
+    assert "Bob is an owner now" in text_of(client.post(url, {"do": "owner"}, follow=True))
+    assert "Bob is a member now" in text_of(client.post(url, {"do": "member"}, follow=True))
+    assert client.post(url, {"do": "king"}).status_code == 404
+    text = text_of(client.post("/teams/lab/rename/", {"name": "New"}, follow=True))
+    assert "The team is called New now" in text
+    assert "already a team" in text_of(_rename_to_taken(client))
+    assert "no longer in New" in text_of(client.post(url, {"do": "remove"}, follow=True))
+    client.post("/teams/lab/withdraw/")
+    assert "withdrawn this invitation" in text_of(signed_in(bob).get(link, follow=True))
+
+
+def _rename_to_taken(client):
+    create_team(person("Eve"), name="Taken")
+    return client.post("/teams/lab/rename/", {"name": "taken"}, follow=True)
+
+
+def test_a_member_who_owns_nothing_is_refused_on_the_page_and_sees_no_buttons(ada):
+    team, bob = create_team(ada, name="Lab"), person("Bob")
+    team.memberships.create(user=bob)
+    client, owner = signed_in(bob), team.memberships.get(user=ada)
+    assert "Make member" not in text_of(client.get("/teams/lab/"))
+    for url in (f"members/{owner.pk}/", "rename/", "withdraw/"):
+        answer = client.post(f"/teams/lab/{url}", {"do": "remove", "name": "Mine"}, follow=True)
+        assert "Only an owner" in text_of(answer)
+        assert client.get(f"/teams/lab/{url}").status_code == 405
+    assert team.memberships.count() == 2
+
+
+def test_the_page_of_a_merged_team_leads_its_members_to_the_other(ada):
+    lab, old = create_team(ada, name="Lab"), create_team(ada, name="Old")
+    old.merged_into = lab
+    old.save()
+    old.memberships.all().delete()
+    assert signed_in(ada).get("/teams/old/")["Location"] == "/teams/lab/"
+    assert signed_in(person("Bob")).get("/teams/old/").status_code == 404
+
+
+def test_only_organisers_are_offered_a_token_that_organises(ada):
+    wish = {"name": "x", "may": "organise", "days": "7"}
+    assert "errorlist" in text_of(signed_in(ada).post("/tokens/", wish))
+    staff = signed_in(person("Organiser", is_staff=True))
+    assert "crista_" in text_of(staff.post("/tokens/", wish))
+    assert Token.objects.get().scopes == ["read", "submit", "organise"]
 
 
 def test_a_token_is_shown_once_works_and_ends_when_it_is_revoked(ada):
