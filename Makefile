@@ -63,6 +63,10 @@ same-digest: $(PYTHON) ## the same bytes from environments with other versions o
 openapi: $(PYTHON) ## write docs/openapi.yaml, the description of the API
 	$(PYTHON) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
+.PHONY: bench-upload
+bench-upload: $(PYTHON) ## 4 GiB through the real server with kills of both sides, beside cp + sha256sum
+	$(PYTHON) -m benchmarks.upload
+
 .PHONY: lock
 lock: ## compile requirements/*.in to pinned .txt
 	requirements/compile

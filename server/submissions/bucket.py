@@ -33,7 +33,7 @@ URL_SECONDS = 3600
 GONE = frozenset({"NoSuchUpload", "NoSuchKey", "404", "NotFound"})
 
 
-class StorageAway(Refused):
+class StorageAway(Refused, OSError):
     """The bucket does not answer, or not as it should."""
 
     def __init__(self, error: Exception) -> None:
