@@ -33,6 +33,8 @@ def submit(
     """
     team = Team.objects.select_for_update().get(pk=upload.team_id)  # two at once: one waits
     upload = Upload.objects.select_for_update().get(pk=upload.pk)
+    if upload.team_id != team.pk:  # while we waited for the row
+        raise Refused("team_merged", f"{team} was merged into {upload.team}. Submit again for it.")
     if upload.status not in (Upload.Status.VERIFYING, Upload.Status.FINISHED):
         raise Refused(
             "upload_not_finished",
