@@ -8,6 +8,8 @@
     CRISTA_SITE_NAME     name in page titles and mails
     CRISTA_EMAIL_URL     smtp://user:password@host:port or smtps://…; without it mails become files
     CRISTA_EMAIL_FROM    sender of mails
+    CRISTA_WEBHOOK_HOSTS hosts that webhooks may go to, separated by commas: hooks.example.org,
+                         *.example.org; 10.1.0.0/16 lets their names lead there (default: none)
     CRISTA_VERIFY_EMAIL  "mandatory", "optional" or "none" (default: optional)
     CRISTA_STORAGE       s3://bucket/prefix?endpoint=https://…&region=… (default: files in
                          CRISTA_HOME); credentials as AWS tools find them, AWS_ACCESS_KEY_ID first
@@ -237,6 +239,12 @@ LARGE_ITEM_BYTES = int(float(os.environ.get("CRISTA_LARGE_GB") or 8) * 10**9)
 CHECK_ATTEMPTS = 3
 NOTICE_ATTEMPTS = 8  # tries to send a mail or to post to a webhook, ever further apart
 NOTICE_KEEP_DAYS = 365
+WEBHOOK_HOSTS = [
+    host.strip().lower()
+    for host in os.environ.get("CRISTA_WEBHOOK_HOSTS", "").split(",")
+    if host.strip()
+]
+WEBHOOK_TIMEOUT_S = 10
 
 LOGGING = {
     "version": 1,

@@ -12,16 +12,14 @@ from django.core.mail import EmailMessage
 from django.db.models import F
 from django.utils.timezone import now
 
+from server.notices import webhooks
 from server.notices.models import Delivery
+from server.notices.posting import Undelivered
 
 FIRST_PAUSE_S = 30
 LEASE = timedelta(seconds=90)  # longer than a try may take
 Status = Delivery.Status
 log = structlog.get_logger(__name__)
-
-
-class Undelivered(Exception):
-    """This try failed; the message says why in a few words."""
 
 
 def send(delivery_id: str) -> None:
@@ -30,7 +28,7 @@ def send(delivery_id: str) -> None:
     if delivery is None:
         return
     try:
-        answer = _mail(delivery)
+        answer = _mail(delivery) if delivery.user_id else webhooks.post(delivery)
     except Undelivered as failure:
         _try_later(delivery, answer=str(failure))
     else:

@@ -28,6 +28,7 @@ class Kind(models.TextChoices):
     DEADLINE = "deadline", "a phase closes within a day"
     GRANTED = "granted", "organisers gave extra submissions"
     DISQUALIFIED = "disqualified", "a submission was taken off the board"
+    TEST = "test", "a webhook is tried out"
 
 
 class Notice(models.Model):
