@@ -15,7 +15,7 @@ from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent, Token
 from server.submissions.models import Item, Submission, Upload
-from server.submissions.upkeep import sweep
+from server.submissions.upkeep import reconcile
 from tests.server.making import api, entered, send
 from tests.server.submissions.test_evaluation import database_url
 
@@ -88,7 +88,8 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time(
         time.sleep(0.005)
     kill_with_children(process)
     queue_up.flushall()  # and the queue is lost with it
-    sweep(at=now() + timedelta(minutes=5))
+    reconcile(at=now() + timedelta(minutes=5))
+    Item.objects.update(due=None)
     work()
     submission.refresh_from_db()
     assert submission.status == "scored"

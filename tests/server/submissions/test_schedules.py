@@ -9,11 +9,12 @@ from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent
 from server.errors import IllegalTransition
-from server.submissions import evaluation, intake, uploads
+from server.submissions import evaluation, intake, items, leases, uploads
 from server.submissions.models import Evaluation, Item, Submission, Upload
-from server.submissions.upkeep import sweep
+from server.submissions.upkeep import reconcile
 from tests.server.making import entered
 from tests.server.submissions.test_uploads import write
+from tests.server.taking import score
 
 LATER = timedelta(minutes=5)
 ENDS = {"scored", "rejected", "failed", "cancelled"}
@@ -36,25 +37,32 @@ class Accidents:
         return self.rng.choice(list(self.row.items.all()))
 
     def a_job_runs(self) -> None:
-        evaluation.score_item(self.row.pk, self.item().target)
+        items.work()
 
     def a_worker_vanishes(self) -> None:
         """It took an item and was never seen again."""
-        waiting = self.row.items.filter(status="queued", attempts__lt=2)
+        waiting = self.row.items.filter(status="queued", attempts__lt=2, deaths=0)
         if item := waiting.order_by("?").first():
-            evaluation._claim(evaluation._evaluation(self.row.pk), item.target)
+            leases.take(item, at=now())
             Item.objects.filter(pk=item.pk).update(lease=now())
 
     def a_job_raises_but_not_for_good(self) -> None:
-        held = self.row.items.filter(status="scoring", attempts__lt=3).first()
+        held = self.row.items.filter(status="scoring", attempts__lt=2).first()
         if held:
-            evaluation.release(held, error=OSError("for a moment"))
+            items.end(held, trouble="for a moment")
 
     def the_queue_is_lost(self) -> None:
         self.queue_server.flushall()
 
-    def the_sweep_comes(self) -> None:
-        sweep(at=now() + LATER)
+    def a_worker_is_stopped(self) -> None:
+        """It gives back what it held."""
+        held = self.row.items.filter(status="scoring").first()
+        if held:
+            leases.give_back(held)
+
+    def the_reconciler_comes(self) -> None:
+        reconcile(at=now() + LATER)
+        Item.objects.update(due=None)  # and a while passes
 
     def the_check_comes_again(self) -> None:
         intake.check(self.row.submission_id)
@@ -72,7 +80,7 @@ def test_no_order_of_accidents_loses_or_changes_a_score(
     for _ in range(25):
         getattr(accidents, rng.choice(HAPPEN))()
     for _ in range(3):
-        sweep(at=now() + LATER)
+        accidents.the_reconciler_comes()
         work()
     accepted.refresh_from_db()
     assert (accepted.status, accepted.submission.status) == ("scored", "scored")
@@ -123,14 +131,12 @@ def test_any_way_of_cutting_and_repeating_parts_gives_the_file(phase, people, se
 
 def test_two_that_cancel_and_score_at_once_agree_on_one_end(accepted, people):
     targets = list(accepted.items.values_list("target", flat=True))
-    for target in targets[:-1]:
-        evaluation.score_item(accepted.pk, target)
-    submission = Submission.objects.get()
-    late = evaluation._claim(evaluation._evaluation(accepted.pk), targets[-1])
-    intake.cancel(submission, by=people.ada)
-    assert late is not None
-    evaluation.score_item(accepted.pk, targets[-1])
-    evaluation.finish_if_complete(evaluation._evaluation(accepted.pk))
+    score(accepted, targets[:-1])
+    late = accepted.items.get(target=targets[-1])
+    assert leases.take(late, at=now())
+    intake.cancel(Submission.objects.get(), by=people.ada)
+    items.work_on(late)
+    assert not evaluation.settle(evaluation.loaded(accepted.pk))
     accepted.refresh_from_db()
     assert (accepted.status, accepted.submission.status) == ("cancelled", "cancelled")
     assert accepted.result == ""
