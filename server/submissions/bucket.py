@@ -7,6 +7,7 @@ pieces.  What does not fill a part waits beside it as an object of its own, the 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from server.submissions.models import Upload
 BLOCK = 2**20
 MOST_PARTS = 10_000  # of one multipart upload, by the protocol
 URL_SECONDS = 3600
+OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?:zip|tail-\d+)")
 GONE = frozenset({"NoSuchUpload", "NoSuchKey", "404", "NotFound"})
 
 
@@ -217,7 +219,7 @@ class Bucket:
     def remove_others(self, known: Callable[[], set[str]]) -> int:
         """Objects and multipart uploads that belong to no known upload."""
         keys, begun = self._keys(""), self._begun()
-        owners = known()
+        owners = known() | {""}  # what others keep in the bucket is none of our business
         orphans = [key for key in keys if _owner(key) not in owners]
         self._delete(orphans)
         lost = [row for row in begun if _owner(row["Key"]) not in owners]
@@ -391,4 +393,6 @@ def _tail(upload: Upload, whole: int) -> str:
 
 
 def _owner(key: str) -> str:
-    return key.rpartition("/")[2].partition(".")[0]
+    """The id of the upload that a key belongs to; "" if it is no name of ours."""
+    found = OURS.fullmatch(key.rpartition("/")[2])
+    return found[1] if found else ""
