@@ -1,7 +1,6 @@
 """The commands of participants: parse, call, print.
 
-Exit codes: 0 all is well; 1 a check found problems; 2 it could not be done, with one sentence why;
-130 stopped by Ctrl-C.
+Whatever a command prints as a table it prints as JSON with --json.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from evaluator import client, experts
+from evaluator import commands, experts
 from evaluator.errors import EvaluatorError, meant
 from evaluator.journal import write_whole
 from evaluator.local import Run, need_truth, say, timings
@@ -24,7 +23,7 @@ from evaluator.protocol import get_protocol
 from evaluator.report import Problem
 from evaluator.results.compare import compare, comparison_lines, comparison_page, contest_sheet
 from evaluator.results.explain import explain
-from evaluator.results.narration import print_explanation, write_explanation
+from evaluator.results.narration import print_explanation, sheets, write_explanation
 from evaluator.results.page import result_page
 from evaluator.results.problems import problem_lines
 from evaluator.results.saved import read_result, saved
@@ -42,13 +41,20 @@ from evaluator.runner import Scorer
 from evaluator.submission import check_submission
 from evaluator.version import __version__
 
+EXIT_CODES = (
+    "Exit codes: 0 all is well; 1 refused: a check found problems, a server said no, a submission "
+    "was rejected or cancelled; 2 it cannot be done as it was asked for, with a sentence why; 3 a "
+    "server cannot be reached, or the fault is its own; 130 stopped by Ctrl-C."
+)
+
 app = typer.Typer(
     help="Check, score and submit 3D segmentations.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-client.register(app)
+commands.register(app)
 experts.register(app)
 
 ManifestOption = Annotated[
@@ -64,16 +70,17 @@ InstancesOption = Annotated[
 ]
 ResultArgument = Annotated[Path, typer.Argument(help="A result that `score --json` wrote.")]
 CsvOption = Annotated[Path | None, typer.Option(help="File for the table as CSV.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 HtmlOption = Annotated[Path | None, typer.Option(help="File for a page with plots.")]
 
 
 def main() -> None:
-    """Run a command; an error that has a sentence for the user ends with it and exit code 2."""
+    """Run a command; an error that has a sentence for the user ends with it and its exit code."""
     try:
         app()
     except EvaluatorError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(0)
@@ -101,7 +108,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
 ) -> None:
     """Say in seconds what is wrong with a submission, without reading its voxels."""
-    report = check_submission(submission, load_manifest(manifest))
+    targets = load_manifest(manifest)
+    _need(submission)
+    report = check_submission(submission, targets)
     values = report.to_json()
     print(json.dumps(values, indent=2) if as_json else "\n".join(problem_lines(values)))
     if any(problem.severity != "ignored" for problem in report.problems):
@@ -131,6 +140,7 @@ def score(
     With --json FILE, a run that was interrupted goes on where it was.
     """
     rules = get_protocol(protocol)
+    _need(submission)
     targets = _manifest(manifest, labels=labels, crops=crops, instances=instance_classes)
     kept = Path(json_out) if json_out not in ("", "-") else None
     run = Run(submission, truth, targets, rules, jobs=jobs, kept=kept, verbose=verbose)
@@ -164,6 +174,7 @@ def pack(
     resample: Annotated[
         bool, typer.Option("--resample", help="Take arrays on another grid onto the target's.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Pack predictions into a submission that `check` accepts; exit code 1 if any is missing."""
     if not folder.is_dir():
@@ -172,7 +183,10 @@ def pack(
     for problem in report.problems:
         print(_line(problem), file=sys.stderr)
     packed = sum(status == "ok" for status in report.targets.values())
-    print(f"Packed {packed} of {len(report.targets)} targets into {out}.")
+    if as_json:
+        print(json.dumps(report.to_json(), indent=1))
+    else:
+        print(f"Packed {packed} of {len(report.targets)} targets into {out}.")
     if packed < len(report.targets):
         raise typer.Exit(1)
 
@@ -183,12 +197,17 @@ def show(
     targets: Annotated[bool, typer.Option("--targets", help="A row per target.")] = False,
     csv: CsvOption = None,
     html: HtmlOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a result as a table, or write it as CSV or as a page with plots."""
     read = read_result(result)
-    print_result(read, _console(), targets=targets)
+    sheet = target_sheet(read) if targets else label_sheet(read)
+    if as_json:
+        print(json.dumps(sheet.to_json(), indent=1))
+    else:
+        print_result(read, _console(), targets=targets)
     if csv:
-        write_whole(csv, (target_sheet(read) if targets else label_sheet(read)).to_csv())
+        write_whole(csv, sheet.to_csv())
     if html:
         write_whole(html, result_page(read))
 
@@ -199,16 +218,20 @@ def compare_results(
     b: ResultArgument,
     csv: CsvOption = None,
     html: HtmlOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which of two results won where, and by how much."""
     found = compare(read_result(a), read_result(b))
     labels = contest_sheet(found.labels, named="label")
     targets = contest_sheet(found.targets, named="target")
-    console = _console()
-    print_sheet(labels, console)
-    print_sheet(targets, console)
-    for line in comparison_lines(found):
-        print(line)
+    told = list(comparison_lines(found))
+    if as_json:
+        tables = {"labels": labels.to_json(), "targets": targets.to_json(), "told": told}
+        print(json.dumps(tables, indent=1))
+    else:
+        print_sheet(labels, _console())
+        print_sheet(targets, _console())
+        print("\n".join(told))
     if csv:
         write_whole(csv, targets.to_csv())
     if html:
@@ -219,8 +242,12 @@ def compare_results(
 def protocols(
     name: Annotated[str, typer.Argument(help="One of them, to see its rules.")] = "",
     against: Annotated[str, typer.Option(help="Another one, to see what differs.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """List the rule books of scoring, or the rules of one with their reasons."""
+    if not name and as_json:
+        print(json.dumps(protocol_sheet().to_json(), indent=1))
+        return
     if not name:
         print_sheet(protocol_sheet(), _console())
         print("Rules and reasons: evaluator protocols NAME; differences: --against OTHER")
@@ -228,6 +255,9 @@ def protocols(
     ours = get_protocol(name)
     other = against or ours.beside
     sheet = difference_sheet(ours, get_protocol(other)) if other else rule_sheet(ours)
+    if as_json:
+        print(json.dumps(sheet.to_json(), indent=1))
+        return
     print(f"{ours.name}: {ours.summary}")
     print_sheet(sheet, _console())
     if other:
@@ -245,19 +275,30 @@ def explain_target(
     out: Annotated[
         Path | None, typer.Option(help="Folder for a picture of the worst, and tables as CSV.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say why a target scored what it did: its pairs, its worst objects or planes."""
     targets = _manifest(manifest, labels="", crops="", instances=instance_classes)
     if target not in targets.by_path:
         hint = meant(target, targets.by_path) or f"; they are named like {targets.targets[0].path}"
         raise EvaluatorError(f"The manifest has no target {target!r}{hint}.")
+    _need(submission)
     need_truth(truth)
     scorer = Scorer.open(submission, targets, truth, get_protocol(protocol))
     told = explain(targets.by_path[target], scorer)
     written = list(write_explanation(told, out)) if out else []
-    print_explanation(told, _console())
+    if as_json:
+        tables = {title: sheet.to_json() for title, sheet in sheets(told)}
+        print(json.dumps({"score": told.score.to_json(), "tables": tables}, indent=1))
+    else:
+        print_explanation(told, _console())
     for path in written:
-        print(f"wrote {path}")
+        say(f"wrote {path}") if as_json else print(f"wrote {path}")
+
+
+def _need(submission: Path) -> None:
+    if not submission.exists():
+        raise EvaluatorError(f"{submission} does not exist. Check the path.")
 
 
 def _console() -> Console:

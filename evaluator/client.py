@@ -1,34 +1,28 @@
-"""The participant's commands towards a server: login, submit, status, board.
+"""A Crista server from outside: who asks, and what its API answers.
 
-`Client` speaks the API; the commands parse, call and print.  Credentials lie in
-`crista/credentials.json` of the user's configuration folder, readable by them alone;
-CRISTA_SERVER and CRISTA_TOKEN in the environment come first.
+Credentials lie in `crista/credentials.json` of the user's configuration folder, readable by them
+alone; CRISTA_SERVER and CRISTA_TOKEN in the environment come first.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
-from evaluator.digest import file_digest
-from evaluator.errors import ServerError, SubmissionError
+from evaluator import uploading
+from evaluator.answers import sound, wait
+from evaluator.errors import NotLoggedIn, ServerError, ServerRefusal
 from evaluator.manifest import Manifest, parse_manifest
-from evaluator.submission import check_submission
+from evaluator.uploading import Sent
 
-DONE = frozenset({"scored", "rejected", "failed", "cancelled"})
 TRIES = 8
-Sent = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +40,7 @@ class Credentials:
 
     @classmethod
     def load(cls) -> Credentials:
-        """From the environment, else from the file.  ServerError: nobody has logged in."""
+        """From the environment, else from the file.  NotLoggedIn: there is neither."""
         server, token = os.environ.get("CRISTA_SERVER"), os.environ.get("CRISTA_TOKEN")
         try:
             kept = json.loads(cls.file().read_text("utf-8"))
@@ -54,7 +48,7 @@ class Credentials:
         except (OSError, ValueError, KeyError, TypeError) as error:
             if server and token:
                 return cls(server, token)
-            raise ServerError("Not logged in. Run: evaluator login https://SERVER") from error
+            raise NotLoggedIn("Not logged in. Run: evaluator login https://SERVER") from error
 
     def save(self) -> None:
         """Write the file so that only this user can read it."""
@@ -73,25 +67,36 @@ class Client:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self.server = server.rstrip("/")
-        self._http = httpx.Client(base_url=f"{self.server}/api/", headers=headers, timeout=60)
+        self.http = httpx.Client(base_url=f"{self.server}/api/", headers=headers, timeout=60)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self.http.close()
 
-    def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """One request; a refusal or an unreachable server becomes ServerError."""
-        try:
-            response = self._http.request(method, path, **arguments)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ServerError(
-                f"{self.server} cannot be reached ({error}). Check the address and the network."
-            ) from error
-        if response.is_error:
-            raise ServerError(_sentence(response))
-        return response
+    def call(self, method: str, path: str, *, tries: int = 1, **arguments: Any) -> httpx.Response:
+        """The answer to a request.  Too many requests: it waits as long as the server says.
+
+        tries: how often it is sent if the connection breaks; more than once only if that cannot
+        do anything twice.  Raises ServerRefusal if the server says no, and ServerError if it
+        cannot be reached or is broken.
+        """
+        for failures in range(1, max(tries, TRIES) + 1):
+            try:
+                response = self.http.request(method, path, **arguments)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                if failures >= tries:
+                    raise ServerError(
+                        f"{self.server} cannot be reached ({error}). Check the address and the "
+                        "network."
+                    ) from error
+                time.sleep(min(2.0**failures / 4, 20.0))
+                continue
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            time.sleep(wait(response))
+        return sound(response)
 
     def login(self, *, email: str, password: str, name: str) -> Credentials:
         """Trade a password for a token."""
@@ -107,48 +112,63 @@ class Client:
     def phase(self, challenge: str, wanted: str) -> str:
         """The wanted phase of a challenge; the one that is open if none is named.
 
-        ServerError lists what there is: no such challenge, no such phase, or several open ones.
+        ServerRefusal lists what there is: no such challenge, no such phase, or several open ones.
         """
         known = [row["slug"] for row in self._rows("challenges/")]
         if challenge not in known:
             listed = ", ".join(known) or "none"
-            raise ServerError(f"{self.server} has no challenge {challenge!r}. It has: {listed}.")
+            raise ServerRefusal(f"{self.server} has no challenge {challenge!r}. It has: {listed}.")
         phases = self.call("GET", f"challenges/{challenge}/").json()["phases"]
         chosen = [
             row["slug"] for row in phases if (row["slug"] == wanted if wanted else row["open"])
         ]
         if len(chosen) != 1:
             listed = ", ".join(f"{p['slug']} ({'open' if p['open'] else 'closed'})" for p in phases)
-            raise ServerError(f"{challenge} has these phases: {listed}. Name one with --phase.")
+            raise ServerRefusal(f"{challenge} has these phases: {listed}. Name one with --phase.")
         return str(chosen[0])
 
     def upload(self, path: Path, *, about: dict[str, str], sent: Sent) -> str:
-        """Send a file in parts and have its digest verified; the id of the finished upload.
-
-        A lost connection is taken up again where the server stands.  What cannot be finished is
-        discarded, so that nothing half-sent blocks the next try.
-        """
-        body = {**about, "filename": path.name, "size": path.stat().st_size}
-        body["sha256"] = file_digest(path)
-        begun = self.call("POST", "uploads/", json=body).json()
-        url = f"uploads/{begun['id']}/"
-        try:
-            self._send(path, url, part=int(begun["part_size"]), sent=sent)
-            # The server reads the whole file again for its digest: 100 GB take minutes.
-            self.call("POST", f"{url}finish/", timeout=3600)
-        except (ServerError, KeyboardInterrupt):
-            self._discard(url)
-            raise
-        return str(begun["id"])
+        """Send a file in parts; the id of the upload.  Called again it goes on where it stopped."""
+        return uploading.upload(self, path, about=about, sent=sent)
 
     def submit(self, upload: str, *, method: str, description: str) -> dict[str, Any]:
-        """Make a finished upload a submission."""
+        """Make a finished upload a submission.  Asked again for the same, it is the same one."""
         body = {"upload": upload, "method": method, "description": description}
-        return dict(self.call("POST", "submissions/", json=body).json())
+        asked = json.dumps(body, sort_keys=True).encode()
+        headers = {"Idempotency-Key": hashlib.sha256(asked).hexdigest()}
+        answer = self.call("POST", "submissions/", json=body, headers=headers, tries=TRIES)
+        return dict(answer.json())
 
     def submission(self, number: str) -> dict[str, Any]:
         """How a submission stands."""
         return dict(self.call("GET", f"submissions/{number}/").json())
+
+    def news(self, number: str, etag: str) -> tuple[dict[str, Any] | None, str]:
+        """How a submission stands, and the mark of that; None if it is as it was at the mark."""
+        headers = {"If-None-Match": etag} if etag else {}
+        answer = self.call("GET", f"submissions/{number}/", headers=headers)
+        unchanged = answer.status_code == httpx.codes.NOT_MODIFIED
+        return None if unchanged else dict(answer.json()), answer.headers.get("ETag", etag)
+
+    def cancel(self, number: str) -> dict[str, Any]:
+        """Stop a submission; how it stands then."""
+        return dict(self.call("POST", f"submissions/{number}/cancel/").json())
+
+    def result(self, number: str) -> bytes:
+        """The result of a scored submission: the very bytes that `evaluator score` writes."""
+        return self.call("GET", f"submissions/{number}/result/").content
+
+    def quota(self, challenge: str, phase: str, *, team: str) -> dict[str, Any]:
+        """What a team may still submit; one's own team if none is named."""
+        query = {"team": team} if team else {}
+        path = f"challenges/{challenge}/phases/{phase}/quota/"
+        return dict(self.call("GET", path, params=query).json())
+
+    def board(self, challenge: str, phase: str, *, label: str) -> dict[str, Any]:
+        """The leaderboard, of one label or of all."""
+        query = {"label": label} if label else {}
+        path = f"challenges/{challenge}/phases/{phase}/board/"
+        return dict(self.call("GET", path, params=query).json())
 
     def submissions(self) -> list[dict[str, Any]]:
         """All submissions of one's teams, newest first."""
@@ -163,182 +183,3 @@ class Client:
                 return rows
             page = self.call("GET", page["next"]).json()
         return list(page)
-
-    def _send(self, path: Path, url: str, *, part: int, sent: Sent) -> None:
-        size, offset, failures = path.stat().st_size, 0, 0
-        with path.open("rb") as file:
-            while offset < size:
-                try:
-                    if failures:
-                        time.sleep(min(2.0**failures / 4, 20.0))
-                        offset = self._offset(url)
-                    file.seek(offset)
-                    offset = self._send_part(url, offset, file.read(part))
-                    failures = 0
-                except httpx.TransportError as error:
-                    failures += 1
-                    if failures >= TRIES:
-                        raise ServerError(
-                            f"The connection broke {TRIES} times: {error}."
-                        ) from error
-                sent(offset)
-
-    def _offset(self, url: str) -> int:
-        """How many bytes the server has."""
-        response = self._http.head(url)
-        if response.is_error:
-            raise ServerError(_sentence(response))
-        return int(response.headers["Upload-Offset"])
-
-    def _send_part(self, url: str, offset: int, part: bytes) -> int:
-        kind = "application/offset+octet-stream"
-        headers = {"Upload-Offset": str(offset), "Content-Type": kind}
-        response = self._http.patch(url, content=part, headers=headers, timeout=600)
-        if response.is_error:
-            raise ServerError(_sentence(response))
-        return int(response.headers["Upload-Offset"])
-
-    def _discard(self, url: str) -> None:
-        try:
-            self.call("DELETE", url)
-        except ServerError as error:
-            Console(stderr=True).print(f"The unfinished upload stays until it expires: {error}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the evaluator's own."""
-    for command in (login, submit, status, board):
-        app.command()(command)
-
-
-def login(
-    server: Annotated[str, typer.Argument(help="Address of the server, e.g. https://crista.org")],
-    email: Annotated[str, typer.Option(prompt=True, help="E-mail address of your account.")],
-    password: Annotated[str, typer.Option(prompt=True, hide_input=True, envvar="CRISTA_PASSWORD")],
-    name: Annotated[str, typer.Option(help="What the token is called on your page.")] = "evaluator",
-) -> None:
-    """Log in to a server; later commands use the token it gives."""
-    with Client(server) as client:
-        credentials = client.login(email=email, password=password, name=name)
-    credentials.save()
-    print(f"Logged in to {credentials.server} as {email}. The token is in {Credentials.file()}")
-
-
-def submit(
-    submission: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The zip.")],
-    challenge: Annotated[str, typer.Option(help="Name of the challenge in its address.")],
-    method: Annotated[str, typer.Option(help="Name of the method, as the board shows it.")],
-    phase: Annotated[str, typer.Option(help="Phase; the open one if there is just one.")] = "",
-    team: Annotated[str, typer.Option(help="Team; your own if left out.")] = "",
-    description: Annotated[str, typer.Option(help="What the method does.")] = "",
-    watch: Annotated[bool, typer.Option(help="Stay and show the progress.")] = False,
-) -> None:
-    """Check a submission, upload it and have it scored."""
-    with _client() as client:
-        phase = client.phase(challenge, phase)
-        _check_first(submission, client.manifest(challenge, phase))
-        about = {"challenge": challenge, "phase": phase} | ({"team": team} if team else {})
-        with Progress(
-            "Uploading", BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=_stderr()
-        ) as bar:
-            task = bar.add_task("", total=submission.stat().st_size)
-            upload = client.upload(
-                submission, about=about, sent=lambda n: bar.update(task, completed=n)
-            )
-        row = client.submit(upload, method=method, description=description)
-        print(f"Submission {row['id']} is {row['status']}: {row['url']}")
-        if watch:
-            _watch(client, str(row["id"]))
-
-
-def status(
-    number: Annotated[str, typer.Argument(help="Number of a submission; all if left out.")] = "",
-    watch: Annotated[bool, typer.Option(help="Stay until it is scored.")] = False,
-) -> None:
-    """Show how your submissions stand."""
-    with _client() as client:
-        if number and watch:
-            _watch(client, number)
-        elif number:
-            _print_submission(client.submission(number))
-        else:
-            columns = ("id", "challenge", "phase", "team", "method", "status", "overall")
-            _print_table(columns, client.submissions())
-
-
-def board(
-    challenge: Annotated[str, typer.Argument(help="Name of the challenge in its address.")],
-    phase: Annotated[str, typer.Option(help="Phase; the open one if there is just one.")] = "",
-    label: Annotated[str, typer.Option(help="One label instead of the overall score.")] = "",
-) -> None:
-    """Show the leaderboard."""
-    with _client() as client:
-        phase = client.phase(challenge, phase)
-        query = {"label": label} if label else {}
-        page = client.call("GET", f"challenges/{challenge}/phases/{phase}/board/", params=query)
-        columns = ("rank", "team", "method", "score", "instance", "semantic", "submitted")
-        rows = [{**row, "submitted": row["submitted"][:10]} for row in page.json()["rows"]]
-        _print_table(columns, rows)
-
-
-def _client() -> Client:
-    credentials = Credentials.load()
-    return Client(credentials.server, credentials.token)
-
-
-def _stderr() -> Console:
-    return Console(stderr=True)
-
-
-def _check_first(submission: Path, manifest: Manifest) -> None:
-    """Say what is wrong before gigabytes travel; only what concerns the whole archive stops us."""
-    report = check_submission(submission, manifest)
-    for problem in report.problems:
-        _stderr().print(f"{problem.message} {problem.remedy}", markup=False, highlight=False)
-    if not report.accepted:
-        raise SubmissionError(f"{submission} would be rejected; nothing was uploaded.")
-
-
-def _watch(client: Client, number: str) -> None:
-    """Show progress until the submission has ended.  SubmissionError: it did not get a score."""
-    with Progress("{task.description}", BarColumn(), "{task.completed}/{task.total} targets",
-                  console=_stderr()) as bar:  # fmt: skip
-        task = bar.add_task("received", total=None)
-        while (row := client.submission(number))["status"] not in DONE:
-            bar.update(task, description=row["status"], total=row["total"], completed=row["done"])
-            time.sleep(1.0)
-        bar.update(task, description=row["status"], total=row["total"], completed=row["done"])
-    _print_submission(row)
-    if row["status"] != "scored":
-        raise SubmissionError(f"Submission {number} was not scored.")
-
-
-def _print_submission(row: dict[str, Any]) -> None:
-    print(f"Submission {row['id']} ({row['method']}, {row['team']}): {row['status']}")
-    if row.get("message"):
-        print(row["message"])
-    if row.get("overall") is not None:
-        print(f"Overall {row['overall']:.4f}")
-    for problem in (row.get("report") or {}).get("problems", []):
-        print(f"  {problem['message']} {problem['remedy']}")
-
-
-def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table if rows else "Nothing here yet.")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _sentence(response: httpx.Response) -> str:
-    """The server's own words, or the status where it has none."""
-    try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"The server answered {response.status_code} {response.reason_phrase}."

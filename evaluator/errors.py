@@ -4,7 +4,10 @@
     ├── ManifestError      a manifest or its label definitions cannot be understood (organiser)
     ├── SubmissionError    the archive as a whole cannot be scored (participant)
     ├── Unreadable         one array cannot be read; its target counts as worst (participant)
-    └── ServerError        a server said no, or could not be reached (commands towards a server)
+    ├── NotScored          a submission ended without a score
+    ├── NotLoggedIn        there is no token for a server
+    └── ServerError        a server could not be reached, or is broken
+        └── ServerRefusal  a server said no
 
 An error that is also `Explained` carries a code for programs and the next step.
 
@@ -16,10 +19,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class EvaluatorError(Exception):
-    """Base of all errors that carry a sentence for the user."""
+    """Base of all errors that carry a sentence for the user.
+
+    exit_code: what a command ends with: 1 if something was refused, 2 if it cannot be done as it
+    was asked for, 3 if a server is away or broken.
+    """
+
+    exit_code: ClassVar[int] = 2
 
 
 class ManifestError(EvaluatorError):
@@ -29,13 +39,33 @@ class ManifestError(EvaluatorError):
 class SubmissionError(EvaluatorError):
     """The archive as a whole cannot be scored."""
 
+    exit_code = 1
+
 
 class Unreadable(EvaluatorError):
     """One array cannot be read.  The evaluation goes on; the target counts as worst."""
 
 
+class NotScored(EvaluatorError):
+    """A submission was rejected or cancelled."""
+
+    exit_code = 1
+
+
+class NotLoggedIn(EvaluatorError):
+    """There is no token for a server."""
+
+
 class ServerError(EvaluatorError):
-    """A Crista server refused a request or could not be reached."""
+    """A Crista server could not be reached, or did something wrong."""
+
+    exit_code = 3
+
+
+class ServerRefusal(ServerError):
+    """A Crista server said no, in a sentence of its own."""
+
+    exit_code = 1
 
 
 class Explained(EvaluatorError):

@@ -14,9 +14,10 @@ from __future__ import annotations
 import csv
 import enum
 import io
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -208,6 +209,7 @@ def _consensus(
     undecided: Annotated[
         int, typer.Option(min=0, max=65535, help="Label of voxels whose votes are tied.")
     ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how they agree as JSON.")] = False,
 ) -> None:
     """Bring several experts' masks together, and say how far each of them agrees."""
     try:
@@ -215,6 +217,14 @@ def _consensus(
     except OSError as error:  # a full disk, a file in the way, no permission
         place = error.filename or out
         raise EvaluatorError(f"{place} cannot be read or written: {error.strerror}.") from error
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        _tell(rows, method, out)
+
+
+def _tell(rows: Sequence[Agreement], method: Method, out: Path) -> None:
+    """The table, what is odd in it, and where the masks are."""
     Console(width=110, highlight=False).print(as_table(rows))
     experts = {row.expert for row in rows}
     for file in sorted({row.file for row in rows}):

@@ -42,6 +42,10 @@ class Sheet:
         writer.writerows([_inert(cell) for cell in row] for row in self.rows)
         return text.getvalue()
 
+    def to_json(self) -> list[dict[str, Cell]]:
+        """A dictionary per row, by the names of the columns; null for what is not there."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
     def to_rich(self) -> Table:
         """For a terminal: numbers on the right, ratios at four digits."""
         table = Table()

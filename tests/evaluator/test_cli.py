@@ -124,7 +124,7 @@ def test_the_table_names_targets_that_count_as_worst(run, challenge, tmp_path):
     code, _, err = run(
         "score", "part", "--truth", challenge / "truth.zarr", "--manifest", challenge
     )  # fmt: skip
-    assert code == 2
+    assert code == 1
     assert "is a symbolic link" in err
     (tmp_path / "part" / "crop1").unlink()
     (tmp_path / "part" / "crop1" / "mito").mkdir(parents=True)
@@ -145,6 +145,39 @@ def test_pack_makes_a_submission_that_scores_one(run, challenge):
     assert "overall 1.0000  instance 1.0000  semantic 1.0000" in out
 
 
+def test_predictions_that_cannot_be_packed_are_refused(run, challenge):
+    code, out, err = run("pack", ".", "--manifest", challenge, "--out", "p.zip")
+    assert (code, out) == (1, "")
+    assert "none of the 6 targets" in err
+
+
+def test_every_table_is_printed_as_json_too(run, challenge, tmp_path):
+    run(*score_arguments(challenge, "--json", "r.json"))
+    pair = ("r.json", "r.json")
+    by_label = json.loads(run("show", "r.json", "--json")[1])
+    assert {row["label"] for row in by_label} == {"membrane", "mito", "nucleus"}
+    assert len(json.loads(run("show", "r.json", "--targets", "--json")[1])) == 6
+    compared = json.loads(run("compare", *pair, "--json")[1])
+    assert (len(compared["targets"]), len(compared["labels"])) == (6, 3)
+    assert all(isinstance(line, str) for line in compared["told"])
+    books = json.loads(run("protocols", "--json")[1])
+    assert "crista-1" in {next(iter(row.values())) for row in books}
+    rules = json.loads(run("protocols", "cellmap-2026.1", "--json")[1])
+    assert rules
+    where = ("--truth", challenge / "truth.zarr", "--manifest", challenge)
+    target = ("crop1/mito", "--submission", challenge / "s.zip")
+    told = json.loads(run("explain", *target, *where, "--json")[1])
+    assert told["score"]["label"] == "mito"
+    assert "pairs by overlap" in told["tables"]
+
+
+def test_packing_as_json_prints_the_report_alone(run, challenge):
+    arguments = ("pack", challenge / "truth.zarr", "--manifest", challenge, "--out", "p.zip")
+    code, out, _ = run(*arguments, "--json")
+    report = json.loads(out)
+    assert (code, len(report["targets"])) == (0, 6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -153,7 +186,6 @@ def test_pack_makes_a_submission_that_scores_one(run, challenge):
         (("show", "{challenge}/manifest.csv"), "is not JSON"),
         (("show", "{challenge}"), "cannot be read: Is a directory"),
         (("pack", "nothing", "--manifest", "{challenge}", "--out", "p.zip"), "no folder nothing"),
-        (("pack", ".", "--manifest", "{challenge}", "--out", "p.zip"), "none of the 6 targets"),
         (
             ("score", "nothing.zip", "--manifest", "{challenge}", "--truth", "{challenge}"),
             "nothing.zip does not exist",
