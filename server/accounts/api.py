@@ -104,7 +104,12 @@ class Tokens(APIView):
                 status=401,
             )
         token, text = issue(
-            user, name=wish["name"], scopes=wish["scopes"], days=wish["days"], at=now()
+            user,
+            name=wish["name"],
+            scopes=wish["scopes"],
+            days=wish["days"],
+            at=now(),
+            by=user,
         )
         answer = TokenSerializer(token).data | {"token": text}
         return Response(answer, status=status.HTTP_201_CREATED)

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from server.accounts import audit
 from server.accounts.models import AuditEvent
-from server.accounts.records import TYPES, EventFilter, lines
+from server.accounts.records import EventFilter, exported
 from server.api import Organising
 
 
@@ -53,9 +53,7 @@ class EventLines(GenericAPIView[AuditEvent]):
         """All events, or those that were asked for."""
         audit.seal()
         rows: Any = self.filter_queryset(audit.chain())
-        answer = StreamingHttpResponse(lines(rows, self.kind), content_type=TYPES[self.kind])
-        answer["Content-Disposition"] = f'attachment; filename="audit.{self.kind}"'
-        return answer
+        return exported(rows, self.kind)
 
 
 class EventTable(EventLines):

@@ -10,6 +10,7 @@ from typing import Any
 
 import django_filters
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 
 from server.accounts.models import AuditEvent
 
@@ -49,6 +50,14 @@ def lines(events: QuerySet[AuditEvent], kind: str) -> Iterator[str]:
             yield _csv(tuple(_harmless(value) for value in row.values()))
         else:
             yield json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def exported(events: QuerySet[AuditEvent], kind: str) -> StreamingHttpResponse:
+    """An export as a file to download."""
+    rows = events.order_by("number", "pk")
+    answer = StreamingHttpResponse(lines(rows, kind), content_type=TYPES[kind])
+    answer["Content-Disposition"] = f'attachment; filename="audit.{kind}"'
+    return answer
 
 
 def _csv(cells: tuple[Any, ...]) -> str:

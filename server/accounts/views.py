@@ -82,7 +82,12 @@ def tokens(request: SignedIn) -> HttpResponse:
     if form.is_valid():
         wish = form.cleaned_data
         _, text = issue(
-            request.user, name=wish["name"], scopes=form.scopes(), days=wish["days"], at=now()
+            request.user,
+            name=wish["name"],
+            scopes=form.scopes(),
+            days=wish["days"],
+            at=now(),
+            by=request.user,
         )
         form = TokenForm(user=request.user)
     soon = now() + timedelta(days=14)

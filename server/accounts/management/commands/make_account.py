@@ -13,7 +13,9 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.timezone import now
 
-from server.accounts.models import Membership, Team, Token, User
+from server.accounts import audit
+from server.accounts.models import Membership, Scope, Team, User
+from server.accounts.tokens import issue, revoke
 
 
 class Command(BaseCommand):
@@ -36,8 +38,9 @@ class Command(BaseCommand):
             team.baseline = True
             team.save(update_fields=["baseline"])
         if options["token"]:
-            user.tokens.filter(name=options["token"]).delete()
-            self.stdout.write(Token.issue(user, name=options["token"], now=now())[1])
+            for token in user.tokens.filter(name=options["token"]):
+                revoke(token, by=None)
+            self.stdout.write(self.token(user, options["token"]))
         elif options["verbosity"]:
             self.stdout.write(f"{user.email}, in team {team.slug}")
 
@@ -56,6 +59,9 @@ class Command(BaseCommand):
             user = User.objects.create_user(email, password, name=options["name"])
         elif password and not user.check_password(password):
             user.set_password(password)
+        if options["staff"] and not user.is_staff:
+            audit.record("role", email, before="is_staff False", after="is_staff True",
+                         note="manage.py make_account")  # fmt: skip
         user.is_staff = user.is_superuser = user.is_staff or options["staff"]
         user.save()
         if options["name"] and user.name != options["name"]:
@@ -65,6 +71,11 @@ class Command(BaseCommand):
             user=user, email=email, defaults={"verified": True, "primary": True}
         )
         return user
+
+    def token(self, user: User, name: str) -> str:
+        """A new token that may read and submit; for an organiser, organise too."""
+        scopes = Scope.values if user.is_staff else (Scope.READ, Scope.SUBMIT)
+        return issue(user, name=name, scopes=scopes, days=365, at=now(), by=None)[1]
 
     def team(self, user: User, name: str) -> Team:
         """The team of this name that is no person's own, with the person in it."""
