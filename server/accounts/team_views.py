@@ -55,7 +55,7 @@ def team(request: SignedIn, slug: str) -> HttpResponse:
         return redirect("team", get_object_or_404(mine, merged__slug=slug).slug)
     members = row.memberships.select_related("user").order_by("joined")
     own = next(m for m in members if m.user_id == request.user.pk)
-    context = {"team": row, "members": members, "own": own}
+    context: dict[str, Any] = {"team": row, "members": members, "own": own}
     if own.role == Membership.Role.OWNER and row.person_id is None:
         join = reverse("join-team", args=[invitations.invitation(row)])
         merge = reverse("merge-team", args=[invitations.merge_offer(row)])

@@ -54,6 +54,8 @@ def _free_name(name: str, *, beside: Team | None = None) -> str:
     if not name:
         raise Refused("no_name", "A team needs a name. Type one.", status=400)
     others = Team.objects.filter(name__iexact=name, person=None)
-    if others.exclude(pk=beside.pk if beside else None).exists():
+    if beside:
+        others = others.exclude(pk=beside.pk)
+    if others.exists():
         raise Refused("name_taken", f"There is already a team called {name}. Choose another name.")
     return name

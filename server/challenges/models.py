@@ -197,28 +197,6 @@ class Phase(models.Model):
                 " See the challenge's page for a phase that is open.",
             )
 
-    def refuse_over_quota(self, *, recent: int, resets: datetime | None) -> None:
-        """Refused if a team has used its submissions of the last 24 hours.
-
-        recent: how many count.  resets: when the oldest of them stops counting.
-        """
-        if self.per_day and recent >= self.per_day:
-            when = f" on {_date(resets)}" if resets else " within 24 hours"
-            raise Refused(
-                "over_quota",
-                f"Your team has used its {self.per_day} submissions per 24 hours in {self.title};"
-                f" the next one is free{when}.",
-            )
-
-    def refuse_beside(self, *, running: int) -> None:
-        """Refused if a team has as many submissions under way as the phase allows."""
-        if running >= self.concurrent:
-            raise Refused(
-                "already_running",
-                f"Your team has {_count(running, 'submission')} under way in {self.title}, and"
-                f" {self.concurrent} may run at once. Wait for it to finish, or cancel it.",
-            )
-
     def sight(self, viewer: Any, *, own: bool, at: datetime | None = None) -> Sight:
         """What a viewer may see at a moment (None: now).  own: the entry is of a team of theirs.
 
@@ -291,7 +269,3 @@ class Edition(models.Model):
 
 def _date(at: datetime) -> str:
     return at.strftime("%d %B %Y at %H:%M UTC").lstrip("0")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -50,27 +50,6 @@ def test_before_and_after_the_phase_the_date_is_said():
     phase.refuse_unless_open(moment("2026-03-15T00:00"))
 
 
-def test_the_quota_is_full_at_its_number_and_says_when_it_frees():
-    phase = make_phase()
-    phase.refuse_over_quota(recent=1, resets=None)
-    code, sentence = refusal(phase.refuse_over_quota, recent=2, resets=moment("2026-03-02T09:30"))
-    assert code == "over_quota"
-    assert "used its 2 submissions per 24 hours" in sentence
-    assert "free on 2 March 2026 at 09:30 UTC" in sentence
-
-
-def test_no_quota_means_no_limit():
-    make_phase(per_day=0).refuse_over_quota(recent=1000, resets=None)
-
-
-def test_one_at_once_means_one():
-    phase = make_phase()
-    phase.refuse_beside(running=0)
-    code, sentence = refusal(phase.refuse_beside, running=1)
-    assert code == "already_running"
-    assert "has 1 submission under way" in sentence
-
-
 SIGHTS = [
     # visibility, viewer, own -> entry, scores, result, digits
     ("full", VISITOR, False, (True, True, False, None)),
