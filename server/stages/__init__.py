@@ -24,11 +24,11 @@ from server import scoring
 from server.stages.asking import ask, start, stop
 from server.stages.errors import LOST, StageDied, StageRefused
 from server.stages.limits import Limits, limits_for
-from server.stages.scratch import scratch
+from server.stages.scratch import remove_leftovers, scratch
 
 __all__ = [
-    "LOST", "Ingested", "Limits", "StageDied", "StageRefused", "check", "ingest", "limits_for", "score",
-    "scratch", "start", "stop",
+    "LOST", "Ingested", "Limits", "StageDied", "StageRefused", "check", "ingest", "limits_for",
+    "remove_leftovers", "score", "scratch", "start", "stop",
 ]  # fmt: skip
 
 CHECKING = Limits(memory=4 << 30, cpu=300.0, seconds=600.0)

@@ -117,7 +117,9 @@ def settle(evaluation: Evaluation) -> bool:
     statuses = set(evaluation.items.values_list("status", flat=True))
     if statuses & {ItemStatus.QUEUED, ItemStatus.SCORING}:
         return False
-    return _publish(evaluation) if statuses == {ItemStatus.SCORED} else _give_up(evaluation)
+    if statuses == {ItemStatus.SCORED}:
+        return _publish(evaluation)
+    return _give_up(evaluation, list(evaluation.items.filter(status__in=BAD)))
 
 
 def fail(submission: Submission, *, error: BaseException | None, during: str) -> None:
@@ -221,7 +223,12 @@ def tell_of_quarantine(item: Item, evaluation: Evaluation) -> None:
 
 def _publish(evaluation: Evaluation) -> bool:
     items = list(evaluation.items.all())
-    text = scoring.combine([item.score or {} for item in items], rules(evaluation))
+    try:
+        text = scoring.combine([item.score or {} for item in items], rules(evaluation))
+    except Exception as error:  # it would break again each time: the submission must not wait
+        log.exception("scores cannot be pooled", evaluation=evaluation.pk)
+        items[0].trouble = f"its scores cannot be pooled: {type(error).__name__}: {error}"
+        return _give_up(evaluation, items[:1])
     result = json.loads(text)
     with transaction.atomic():
         won = evaluation.advance(
@@ -236,9 +243,8 @@ def _publish(evaluation: Evaluation) -> bool:
     return won
 
 
-def _give_up(evaluation: Evaluation) -> bool:
+def _give_up(evaluation: Evaluation, bad: list[Item]) -> bool:
     """Some target has no score and gets none: everything else was done before this is said."""
-    bad = list(evaluation.items.filter(status__in=BAD))
     blames = {item.blame for item in bad} - {""}
     blame = next((b for b in (Blame.ORGANISER, Blame.SYSTEM) if b in blames), Blame.SYSTEM)
     incident = secrets.token_hex(4)

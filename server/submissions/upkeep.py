@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError
 from django.utils.timezone import now
 from redis.exceptions import RedisError
 
-from server import idempotency, queue, scoring
+from server import idempotency, queue, scoring, stages
 from server.accounts import audit
 from server.notices import outbox
 from server.queue import QueueMissing
@@ -34,6 +35,7 @@ from server.submissions import (
 from server.submissions.models import Evaluation, Item, Submission
 
 RECONCILE_JOB = "server.submissions.upkeep.reconcile_now"
+SCRATCH_PATIENCE_S = 5.0
 CHECK_PATIENCE = timedelta(seconds=20)
 Status = Submission.Status
 log = structlog.get_logger(__name__)
@@ -61,6 +63,9 @@ def reconcile(*, at: datetime) -> Reconciled:
                 done[name] = count
         except (DatabaseError, RedisError, QueueMissing, OSError) as error:
             log.warning("a step of reconciling has to wait", step=name, error=str(error))
+            away[name] = type(error).__name__
+        except Exception as error:  # one broken row must not hold up all others; the log shows it
+            log.exception("a step of reconciling is broken", step=name)
             away[name] = type(error).__name__
     return Reconciled(done, away)
 
@@ -135,6 +140,12 @@ def _results(at: datetime) -> int:
     return sum(evaluation.settle(evaluation.loaded(row.pk)) for row in complete)
 
 
+def _scratch(at: datetime) -> int:
+    """Folders of work whose process was killed on this machine."""
+    base = settings.SCRATCH_DIR / "stages"
+    return stages.remove_leftovers(base, older=SCRATCH_PATIENCE_S) if base.exists() else 0
+
+
 STEPS: dict[str, Callable[[datetime], int]] = {
     "checks": _checks,
     "leases": _leases,
@@ -145,6 +156,7 @@ STEPS: dict[str, Callable[[datetime], int]] = {
     "digests": lambda at: verification.ask_again(at=at),
     "uploads": lambda at: uploads.expire(at=at),
     "files": lambda at: uploads.remove_orphans(),
+    "scratch": _scratch,
     "notices": lambda at: outbox.send_late(at=at),
     "old notices": lambda at: outbox.forget_old(at=at),
     "answers": lambda at: idempotency.forget(at=at),

@@ -157,3 +157,16 @@ def test_a_check_that_waits_in_the_queue_is_not_asked_for_again(phase, people, q
     assert f"check-{submission.pk}" in queue.waiting(queue.CHECK)
     intake.check(submission.pk)
     assert status() == "rejected"
+
+
+def test_a_broken_row_holds_up_no_other_step_and_does_not_stay_stuck(accepted):
+    for item in accepted.items.all():
+        score_one(accepted, item.target)
+    Evaluation.objects.update(status="scoring", result="")
+    Submission.objects.update(status="scoring")
+    Item.objects.filter(evaluation=accepted, place=0).update(score={"no": "score"})
+    assert "results" in reconcile(at=now()).done
+    submission = Submission.objects.get()
+    assert (submission.status, submission.blame, submission.quota_used) == (
+        "failed", "system", False,
+    )  # fmt: skip
