@@ -7,6 +7,7 @@ a test can say what must hold.  All is decided by a seed, but for the moments at
 from __future__ import annotations
 
 import json
+import logging
 import random
 import sqlite3
 import threading
@@ -29,8 +30,10 @@ from tests.installation import Installation, running
 from tests.server.making import make_bundle
 
 CONCURRENT = 2
+PAUSE_S = 3.0  # between two strikes
 PART = 4096
 PATIENCE_S = 600.0
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
 ENDED = ("scored", "rejected", "failed", "cancelled")
 ACCOUNTS = """
 import json, sys
@@ -216,15 +219,14 @@ class Team:
 
 
 class Nemesis(threading.Thread):
-    """Strikes every second or so until it is told to stop."""
+    """Strikes every few seconds until it has struck so often, or is told to stop."""
 
     def __init__(
-        self, site: Installation, database: str, tally: Tally, rng: random.Random, *, pause: float
+        self, site: Installation, database: str, tally: Tally, rng: random.Random, *, strikes: int
     ) -> None:
         super().__init__(daemon=True)
-        self.site, self.database, self.tally, self.rng, self.pause = (
-            site, database, tally, rng, pause,
-        )  # fmt: skip
+        self.site, self.database, self.tally, self.rng = site, database, tally, rng
+        self.left = strikes
         self.over = threading.Event()
         self.blows: dict[str, Callable[[], None]] = {
             "worker killed": lambda: self.kill("worker"),
@@ -236,13 +238,14 @@ class Nemesis(threading.Thread):
         }
 
     def run(self) -> None:
-        names = list(self.blows)
-        while not self.over.wait(self.pause * (0.5 + self.rng.random())):
-            self.rng.shuffle(names)
-            name = names[0]
+        names: list[str] = []
+        while self.left and not self.over.wait(PAUSE_S * (0.5 + self.rng.random())):
+            names = names or self.rng.sample(list(self.blows), len(self.blows))  # each in turn
+            name = names.pop()
             try:
                 self.blows[name]()
                 self.tally.blows[name] += 1
+                self.left -= 1
             except (psutil.Error, RedisError, LookupError, OSError):
                 continue  # there was nothing to strike at that moment
 
@@ -293,7 +296,7 @@ def chaotic_site(home: Path, database: str) -> Iterator[Installation]:
 
 def storm(
     home: Path, *, database: str, teams: int, entries: list[Entry], bundle: Path, seed: int,
-    pause: float,
+    strikes: int,
 ) -> Tally:  # fmt: skip
     """Let teams submit the entries while a nemesis strikes; what came of it."""
     tally = Tally(expected={entry.name: entry.digest for entry in entries})
@@ -301,7 +304,7 @@ def storm(
         site.manage("load_challenge", str(bundle))
         tokens = site.manage("shell", "-v", "0", "-c", ACCOUNTS.format(teams=teams)).split()
         began = time.monotonic()
-        nemesis = Nemesis(site, database, tally, random.Random(seed), pause=pause)
+        nemesis = Nemesis(site, database, tally, random.Random(seed), strikes=strikes)
         nemesis.start()
         players = _play(site, tokens, entries, tally, seed)
         nemesis.over.set()

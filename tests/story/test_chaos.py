@@ -20,7 +20,7 @@ from tests.synthetic import write_submission
 TEAMS = int(os.environ.get("CHAOS_TEAMS", "4"))
 GOOD = int(os.environ.get("CHAOS_GOOD", "3"))  # different files that each team submits
 PER_DAY = GOOD + 1
-PAUSE_S = 2.0
+STRIKES = int(os.environ.get("CHAOS_STRIKES", "8"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def check(tally: Tally, *, teams: int, entries: list[Entry]) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_submission_ends_as_it_should(kind, bundle, entries, tmp_path, capsys):
-    common = {"teams": TEAMS, "entries": entries, "bundle": bundle, "pause": PAUSE_S}
+    common = {"teams": TEAMS, "entries": entries, "bundle": bundle, "strikes": STRIKES}
     if kind == "sqlite":
         tally = storm(tmp_path / "home", database="", seed=1, **common)
     else:
