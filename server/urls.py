@@ -7,6 +7,8 @@ from server import api_docs, health, problems
 from server.accounts import api as accounts
 from server.challenges import api as challenges
 from server.leaderboard import api as leaderboard
+from server.notices import api as notices
+from server.notices import views as notice_pages
 from server.submissions import api as submissions
 
 api_patterns: list[URLPattern | URLResolver] = [
@@ -14,6 +16,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("", include(challenges.urlpatterns)),
     path("", include(submissions.urlpatterns)),
     path("", include(leaderboard.urlpatterns)),
+    path("", include(notices.urlpatterns)),
     path("schema/", api_docs.Schema.as_view(), name="api-schema"),
     path("docs/", api_docs.Docs.as_view(), name="api-docs"),
 ]
@@ -28,6 +31,7 @@ urlpatterns = [
     path("", include("server.challenges.urls")),
     path("", include("server.submissions.urls")),
     path("", include("server.leaderboard.urls")),
+    path("", include(notice_pages.urlpatterns)),
     path("", include(problems.urlpatterns)),
 ]
 

@@ -4,6 +4,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent, Token, User
+from server.notices.models import Webhook
 from server.submissions import grants
 from server.submissions.models import Submission
 from tests.server.making import PASSWORD, entered
@@ -34,6 +35,7 @@ def story(phase, people, work, packed) -> Submission:
         team=people.ada.own_team, phase=phase, what="per_day", extra=1, reason="A test.",
         by=people.staff, at=now(),
     )  # fmt: skip
+    Webhook.objects.create(url="https://hooks.example.org/")
     return submission
 
 
