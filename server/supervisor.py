@@ -35,6 +35,7 @@ maxmemory-policy noeviction
 daemonize no
 """
 STOP_SECONDS = 20.0
+YOUNG_SECONDS = 15.0  # who dies before is likely to die again
 LONGEST_PAUSE = 30.0
 STOPS = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1
@@ -84,7 +85,8 @@ class Supervisor:
         now = time.monotonic()
         for item in self.running:
             if item.restart_at is None and item.process.poll() is not None:
-                item.pause = 0.5 if now - item.started > 60 else min(item.pause * 2, LONGEST_PAUSE)
+                young = now - item.started < YOUNG_SECONDS
+                item.pause = min(item.pause * 2, LONGEST_PAUSE) if young else 0.5
                 item.restart_at = now + item.pause
                 self.tell(
                     f"{item.program.name} stopped with status {item.process.returncode}; it starts "
