@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -103,3 +104,60 @@ def test_a_broken_manifest_is_an_error_with_its_line(rules):
     broken = scoring.Rules("crop_name\n", rules.labels_toml, "crista-1", rules.truth)
     with pytest.raises(scoring.ManifestError, match="first line must name the columns"):
         scoring.items(broken)
+
+
+def replaced(rules: scoring.Rules, **change) -> scoring.Rules:
+    return dataclasses.replace(rules, **change)
+
+
+def test_the_key_of_a_score_names_all_that_it_depends_on(rules):
+    one, two = (item.target for item in scoring.items(rules)[:2])
+    key = scoring.score_key(one, "a" * 64, "b" * 64, rules)
+    others = [
+        scoring.score_key(two, "a" * 64, "b" * 64, rules),
+        scoring.score_key(one, "c" * 64, "b" * 64, rules),
+        scoring.score_key(one, "a" * 64, "c" * 64, rules),
+        scoring.score_key(one, "a" * 64, "b" * 64, replaced(rules, protocol="cellmap-2026.1")),
+    ]
+    text = rules.manifest_csv.replace("[8.0;4.0;4.0]", "[8.0;4.0;5.0]")
+    others.append(scoring.score_key(one, "a" * 64, "b" * 64, replaced(rules, manifest_csv=text)))
+    assert len({key, *others}) == 6
+    assert len(key) == 64
+    assert key == scoring.score_key(one, "a" * 64, "b" * 64, rules)
+
+
+def test_the_key_does_not_know_where_the_truth_lies_nor_what_else_the_manifest_holds(rules):
+    one, two = (item.target for item in scoring.items(rules)[:2])
+    lines = rules.manifest_csv.splitlines(keepends=True)
+    crop, label = (part.removeprefix("crop") for part in two.split("/"))
+    fewer = "".join(x for x in lines if not (x.startswith(f"{crop},") and f",{label}," in x))
+    assert len(fewer.splitlines()) == len(lines) - 1
+    other = replaced(rules, manifest_csv=fewer, truth=rules.truth / "elsewhere")
+    keys = {scoring.score_key(one, "a" * 64, "b" * 64, r) for r in (rules, other)}
+    assert len(keys) == 1
+
+
+def test_where_a_target_lies_decides_what_is_read_of_a_submission(rules):
+    target = scoring.items(rules)[0].target
+    moved = replaced(rules, manifest_csv=rules.manifest_csv.replace(";40.0;", ";41.0;"))
+    assert scoring.ingest_key(target, rules) == scoring.ingest_key(target, rules)
+    assert scoring.ingest_key(target, rules) != scoring.ingest_key(target, moved)
+    keys = {scoring.score_key(target, "a" * 64, "b" * 64, r) for r in (rules, moved)}
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("change", [{"crop": "crop9"}, {"pred_digest": "f" * 64}, {"voxels": 1}])
+def test_a_score_of_something_else_is_not_taken(rules, packed, change):
+    target = scoring.items(rules)[0].target
+    score = scoring.score_item(target, packed, rules)
+    sealed = scoring.Sealed([], [score["pred_digest"]], "")
+    assert scoring.checked_score(target, sealed, score, rules) == score
+    with pytest.raises(scoring.BlockError):
+        scoring.checked_score(target, sealed, score | change, rules)
+
+
+@pytest.mark.parametrize("score", [None, 5, [], {}, {"status": "scored"}, {"sums": 5}])
+def test_a_score_of_another_form_is_not_taken(rules, score):
+    target = scoring.items(rules)[0].target
+    with pytest.raises(scoring.BlockError):
+        scoring.checked_score(target, scoring.Sealed([], [""], ""), score, rules)
