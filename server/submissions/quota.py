@@ -94,7 +94,9 @@ def _allowances(
 
 def _tries(rows: Submissions) -> Submissions:
     """All but what failed by no fault of the team's, and what was cancelled before its check."""
-    return rows.exclude(status=Status.FAILED).exclude(status=Status.CANCELLED, report__isnull=True)
+    again = {"status__in": (*Submission.LIVE, Status.SCORED), "quota_used": False}
+    rows = rows.exclude(status=Status.FAILED).exclude(**again)  # failed, and was tried again
+    return rows.exclude(status=Status.CANCELLED, report__isnull=True)
 
 
 Limit = Callable[[datetime], int | None]

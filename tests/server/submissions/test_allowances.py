@@ -110,6 +110,14 @@ def test_rejected_ones_are_attempts_and_our_failures_are_not(team):
     assert "free on 11 March 2026 at 06:00 UTC" in found.refusal
 
 
+@pytest.mark.parametrize("status", ["scoring", "scored"])
+def test_what_failed_by_our_fault_stays_free_when_it_is_tried_again(team, status):
+    phase = limited(per_day=1, total=1, attempts_per_day=1)
+    entered(phase, team, 4, status=status, quota_used=False)
+    found = quota(team, phase, at=NOON)
+    assert (found.per_day.used, found.total.used, found.attempts.used) == (0, 0, 0)
+
+
 def test_what_runs_is_counted_until_it_ends(team):
     phase = limited(concurrent=1)
     (running,) = entered(phase, team, 1, status="scoring")
