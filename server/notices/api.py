@@ -167,6 +167,7 @@ class Webhooks(GenericAPIView[Webhook]):
     """Webhooks that the asker manages."""
 
     serializer_class = WebhookSerializer
+    secret_answer = True
 
     @extend_schema(operation_id="webhooks_list", responses=WebhookSerializer(many=True))
     def get(self, request: Request) -> Response:
