@@ -1,52 +1,42 @@
 "use strict";
-// Sends a file in parts through the API, goes on after a broken connection, then submits it.
+// Sends a file in parts (tus), goes on after a broken connection or another day, then submits it.
 (() => {
   const form = document.querySelector("form[data-upload]");
   if (!form) return;
   const $ = (name) => form.querySelector(`[data-${name}]`);
   const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
-  const RETRIES = 8;
-  let running = null; // the upload's address while bytes are on their way
-  let stopped = false;
-  let request = null;
+  const PART = 64 * 2 ** 20;
+  const PAUSES = [0, 1000, 2000, 4000, 8000, 15000, 30000, 30000, 30000]; // milliseconds; from the first again after progress
+  let running = null; // the upload while bytes are on their way
+  let stop = null; // ends the wait for it
 
   form.querySelector("fieldset").disabled = false;
 
-  class Refusal extends Error {}
-
-  function send(method, url, { body = null, headers = {}, onprogress = null } = {}) {
-    return new Promise((resolve, reject) => {
-      request = new XMLHttpRequest();
-      request.open(method, url);
-      request.setRequestHeader("X-CSRFToken", token);
-      request.setRequestHeader("Accept", "application/json");
-      for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-      if (onprogress) request.upload.onprogress = onprogress;
-      request.onload = (event) => resolve(event.target);
-      request.onerror = () => reject(new Error("The connection broke."));
-      request.onabort = () => reject(new Refusal("Stopped."));
-      request.send(body);
-    });
-  }
-
-  function sentence(answer) {
-    try {
-      return JSON.parse(answer.responseText).detail;
-    } catch {
-      return `The server answered ${answer.status}. Try again in a minute.`;
+  class Refusal extends Error {
+    constructor(sentence, code) {
+      super(sentence);
+      this.code = code;
     }
   }
 
-  // A refusal ends the upload with the server's sentence; a fault of the network or server is tried again.
-  function judged(answer) {
-    if (answer.status < 400) return answer;
-    if (answer.status >= 500 && answer.status !== 507) throw new Error(sentence(answer));
-    throw new Refusal(sentence(answer));
+  // The server's own words and its code for programs.
+  function words(status, body) {
+    try {
+      const problem = JSON.parse(body);
+      return { sentence: problem.detail, code: problem.code };
+    } catch {
+      return { sentence: `The server answered ${status}. Try again in a minute.`, code: "" };
+    }
   }
 
-  const json = async (method, url, data) => JSON.parse(judged(await send(method, url, {
-    body: JSON.stringify(data), headers: { "Content-Type": "application/json" },
-  })).responseText);
+  async function json(method, url, data) {
+    const headers = { "X-CSRFToken": token, Accept: "application/json", "Content-Type": "application/json" };
+    const answer = await fetch(url, { method, headers, body: JSON.stringify(data), credentials: "same-origin" });
+    const body = await answer.text();
+    if (answer.ok) return JSON.parse(body);
+    const { sentence, code } = words(answer.status, body);
+    throw new Refusal(sentence, code);
+  }
 
   const size = (bytes) => {
     const units = ["bytes", "KB", "MB", "GB", "TB"];
@@ -67,10 +57,13 @@
 
   function say(text) { $("status").textContent = text; }
 
-  function meter(total, from) {
-    const began = performance.now();
+  // Shows how far it is; the rate counts from the first figure, which is not 0 if an upload goes on.
+  function meter() {
+    let began = null;
+    let from = 0;
     let told = -1;
-    return (sent) => {
+    return (sent, total) => {
+      if (began === null) { began = performance.now(); from = sent; }
       const share = total ? sent / total : 1;
       $("progress").value = share;
       const rate = (1000 * (sent - from)) / Math.max(1, performance.now() - began);
@@ -81,86 +74,83 @@
     };
   }
 
-  async function offsetOf(url) {
-    const answer = await send("HEAD", url);
-    if (answer.status === 404) return null;
-    if (answer.status >= 400) throw new Error("The server did not say how far the upload is.");
-    return Number(answer.getResponseHeader("Upload-Offset"));
-  }
-
-  const pause = (s) => new Promise((resolve) => setTimeout(resolve, 1000 * s));
-
-  async function sendParts(file, url, offset, part) {
-    const show = meter(file.size, offset);
-    let failures = 0;
-    show(offset);
-    while (offset < file.size) {
-      try {
-        const from = offset;
-        const body = file.slice(from, from + part);
-        const answer = await send("PATCH", url, {
-          body,
-          headers: { "Content-Type": "application/offset+octet-stream", "Upload-Offset": String(from) },
-          onprogress: (event) => show(from + Math.min(event.loaded, body.size)),
-        });
-        if (answer.status === 409) offset = await resumed(url, sentence(answer), offset);
-        else offset = Number(judged(answer).getResponseHeader("Upload-Offset"));
-        failures = 0;
-        show(offset);
-      } catch (error) {
-        if (error instanceof Refusal || stopped || ++failures > RETRIES) throw error;
-        say(`${error.message} Going on in ${2 ** failures / 2} s.`);
-        await pause(2 ** failures / 2);
-        offset = (await offsetOf(url).catch(() => offset)) ?? offset;
-      }
-    }
-  }
-
-  // The server has another offset than we believed: go on from there, unless that is where we are.
-  async function resumed(url, refusal, offset) {
-    const known = await offsetOf(url);
-    if (known === null || known === offset) throw new Refusal(refusal);
-    return known;
-  }
-
   const fields = () => ({
     challenge: form.dataset.challenge,
     phase: form.elements.phase.value,
     team: form.elements.team.value,
   });
-  const memory = (file) => {
+
+  // What the browser remembers an upload by: another phase or team is another upload.
+  async function fingerprint(file) {
     const { challenge, phase, team } = fields();
     return ["upload", challenge, phase, team, file.name, file.size, file.lastModified].join("/");
-  };
-
-  async function begun(file) {
-    const known = localStorage.getItem(memory(file));
-    if (known) {
-      const { url, part } = JSON.parse(known);
-      const offset = await offsetOf(url);
-      if (offset !== null) return { url, part, offset };
-      localStorage.removeItem(memory(file));
-    }
-    const made = await json("POST", form.dataset.uploads, { ...fields(), filename: file.name, size: file.size });
-    const url = `${form.dataset.uploads}${made.id}/`;
-    localStorage.setItem(memory(file), JSON.stringify({ url, part: made.part_size }));
-    return { url, part: made.part_size, offset: made.offset };
   }
 
-  async function submitted(file) {
-    const { url, part, offset } = await begun(file);
-    running = url;
-    await sendParts(file, url, offset, part);
-    say("All bytes are there. They are being verified.");
-    const upload = await json("POST", `${url}finish/`, {});
-    const made = await json("POST", form.dataset.submissions, {
-      upload: upload.id,
-      method: form.elements.method.value,
-      description: form.elements.description.value,
+  const refusal = (error) => {
+    const answer = error.originalResponse;
+    return answer ? words(answer.getStatus(), answer.getBody()) : null;
+  };
+
+  // A fault of the network or server is tried again, and so is what passes by itself.
+  function passes(error) {
+    const status = error.originalResponse ? error.originalResponse.getStatus() : 0;
+    const again = status === 0 || (status >= 500 && status !== 507) || [423, 429, 460].includes(status)
+      || (status === 409 && refusal(error).code === "wrong_offset");
+    if (again) say("The connection broke. Going on in a moment.");
+    return again;
+  }
+
+  function sending(file) {
+    return new Promise((resolve, reject) => {
+      stop = () => reject(new Refusal("Stopped.", "stopped"));
+      const upload = new tus.Upload(file, {
+        endpoint: form.dataset.uploads,
+        metadata: { ...fields(), filename: file.name },
+        headers: { "X-CSRFToken": token, Accept: "application/json" },
+        chunkSize: PART,
+        retryDelays: PAUSES,
+        fingerprint,
+        removeFingerprintOnSuccess: false, // only once it is submitted
+        onShouldRetry: passes,
+        onProgress: meter(),
+        onSuccess: () => resolve(upload),
+        onError: (error) => {
+          const said = refusal(error);
+          reject(said ? new Refusal(said.sentence, said.code) : new Error("The connection broke."));
+        },
+      });
+      running = upload;
+      upload.findPreviousUploads().then((earlier) => {
+        if (earlier.length) upload.resumeFromPreviousUpload(earlier[earlier.length - 1]);
+        upload.start();
+      }, reject);
     });
+  }
+
+  async function forget(upload) {
+    for (const { urlStorageKey } of await upload.findPreviousUploads()) {
+      await tus.defaultOptions.urlStorage.removeUpload(urlStorageKey);
+    }
+  }
+
+  // The digest is verified after this, and the check waits for it: nobody has to keep the page open.
+  async function submitted(file) {
+    const upload = await sending(file);
     running = null;
-    localStorage.removeItem(memory(file));
-    return made;
+    say("All bytes are there.");
+    const key = upload.url.replace(/\/$/, "").split("/").pop();
+    try {
+      const made = await json("POST", form.dataset.submissions, {
+        upload: key,
+        method: form.elements.method.value,
+        description: form.elements.description.value,
+      });
+      await forget(upload);
+      return made;
+    } catch (error) {
+      if (["already_submitted", "upload_not_finished", "not_found"].includes(error.code)) await forget(upload);
+      throw error;
+    }
   }
 
   function busy(yes) {
@@ -170,11 +160,12 @@
     if (yes) $("meter").scrollIntoView({ block: "nearest" });
   }
 
+  const KEPT = "What arrived is kept for seven days: choose the same file and send it again to go on.";
+
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const file = form.elements.file.files[0];
     if (!file) return;
-    stopped = false;
     $("refusal").hidden = true;
     busy(true);
     say("The upload begins.");
@@ -186,20 +177,20 @@
       running = null;
       busy(false);
       $("refusal").hidden = false;
-      explain($("refusal"), stopped ? "The upload was stopped, and its bytes were removed."
-        : error instanceof Refusal ? error.message
-        : `${error.message} What arrived is kept: choose the same file and send it again to go on.`);
+      explain($("refusal"), error.code === "stopped" ? "The upload was stopped, and its bytes were removed."
+        : error instanceof Refusal ? error.message : `${error.message} ${KEPT}`);
       $("refusal").focus();
     }
   });
 
   $("stop").addEventListener("click", async () => {
-    const url = running;
-    const file = form.elements.file.files[0];
-    stopped = true;
-    request?.abort();
-    localStorage.removeItem(memory(file));
-    if (url) await send("DELETE", url).catch(() => null);
+    const upload = running;
+    running = null;
+    if (upload) {
+      await upload.abort(true).catch(() => null);
+      await forget(upload);
+    }
+    stop?.();
   });
 
   window.addEventListener("beforeunload", (event) => { if (running) event.preventDefault(); });
