@@ -23,6 +23,7 @@ from server.accounts import audit
 from server.notices import outbox
 from server.queue import QueueMissing
 from server.submissions import (
+    deadlines,
     evaluation,
     intake,
     items,
@@ -157,6 +158,7 @@ STEPS: dict[str, Callable[[datetime], int]] = {
     "uploads": lambda at: uploads.expire(at=at),
     "files": lambda at: uploads.remove_orphans(),
     "scratch": _scratch,
+    "deadlines": lambda at: deadlines.tell(at=at),
     "notices": lambda at: outbox.send_late(at=at),
     "old notices": lambda at: outbox.forget_old(at=at),
     "answers": lambda at: idempotency.forget(at=at),

@@ -1,7 +1,9 @@
 import json
+import re
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.utils.timezone import now
 
 from server.accounts.models import AuditEvent
@@ -202,3 +204,21 @@ def test_a_worker_that_dies_while_it_sends_leaves_it_for_later(people, queue_up,
     assert outbox.send_late(at=now()) == 1
     work()
     assert len(mailoutbox) == 1
+
+
+def test_the_receiver_that_the_documentation_shows_tells_ours_from_others(
+    lab, people, receiver, work
+):
+    text = (settings.BASE_DIR / "docs" / "notices.md").read_text("utf-8")
+    shown: dict = {}
+    exec(re.search(r"```python\n(.+?)```", text, re.DOTALL)[1], shown)
+    hook = webhooks.add(people.ada, team=lab, url=receiver.url)
+    webhooks.try_out(hook)
+    work()
+    ((_, headers, body),) = receiver.came
+    header = headers["Crista-Signature"]
+    assert shown["is_ours"](hook.secret, header, body)
+    assert not shown["is_ours"](hook.secret, header, body + b" ")
+    assert not shown["is_ours"]("whsec_other", header, body)
+    old = posting.signature(hook.secret, 1700000000, body)
+    assert not shown["is_ours"](hook.secret, f"t=1700000000,v1={old}", body)
