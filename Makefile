@@ -26,6 +26,11 @@ FUZZ_SECONDS ?= 300
 fuzz: $(PYTHON) ## broken submissions by the thousand, for FUZZ_SECONDS (300)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTHON) -m pytest -q -s tests/evaluator/fuzz
 
+FUZZ_API_EXAMPLES ?= 25
+.PHONY: fuzz-api
+fuzz-api: $(PYTHON) ## requests made up from the API's description, by the ten thousand, as everybody
+	FUZZ_API_EXAMPLES=$(FUZZ_API_EXAMPLES) $(PYTHON) -m pytest -q -s tests/server/test_fuzz_api.py
+
 .PHONY: check
 check: $(PYTHON) ## format, lint, types, contracts, migrations
 	$(PYTHON) -m ruff format --check .
@@ -50,6 +55,10 @@ golden: $(PYTHON) ## the official protocol against the challenge's own recorded 
 .PHONY: bench-evaluator
 bench-evaluator: $(PYTHON) ## time and memory of scoring beside the cost of reading, and the challenge's code
 	$(PYTHON) -m benchmarks.evaluator
+
+.PHONY: bench-stages
+bench-stages: $(PYTHON) ## what it costs to score in processes of their own
+	$(PYTHON) -m benchmarks.stages
 
 .PHONY: red-team
 red-team: $(PYTHON) ## what spoilt predictions score, under every protocol

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 GIB = 1 << 30
 BASE_MEMORY = 3 * GIB  # libraries, threads' stacks, an archive's directory, shards read whole
-VOXEL_MEMORY = 16  # bytes
+VOXEL_MEMORY = 32  # bytes; ten times what objects of some size take, a sixth of one per voxel
 BASE_SECONDS = 120.0
 VOXEL_SECONDS = 10e-6
 PATIENCE = 3.0  # wall seconds per CPU second, on a machine that does other things as well

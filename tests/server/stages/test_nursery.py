@@ -112,6 +112,22 @@ def test_scoring_gets_blocks_as_descriptors_and_no_word_of_the_submission(long, 
     assert str(submission).encode() not in written
 
 
+def test_what_all_stages_are_forked_from_knows_no_server_and_has_one_thread():
+    """A thread that a library starts would stay outside of what a child is confined to."""
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(asking.ROOT)!r}); import server.stages.nursery\n"
+        "print(len(os.listdir('/proc/self/task')), *sorted(sys.modules))"
+    )
+    command = [sys.executable, "-I", "-c", code]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=asking.ENVIRONMENT
+    )
+    threads, *modules = done.stdout.split()
+    assert threads == "1"
+    assert not {"django", "redis", "rq", "server.queue", "server.settings"} & set(modules)
+    assert "evaluator.runner" in modules
+
+
 @pytest.mark.parametrize("mib", [1, 320])
 def test_too_little_memory_is_told_as_such_and_harms_nobody_else(long, tmp_path, mib):
     rules, submission = long
