@@ -20,7 +20,7 @@ class WithReason(ActionForm):
     reason = forms.CharField(required=False, max_length=2000, label="Reason (the team is shown it)")
 
 
-class Rulings(admin.ModelAdmin):
+class Rulings(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none when it runs
     """Taking entries off the board, and putting them back."""
 
     action_form = WithReason

@@ -12,6 +12,8 @@ def target_scores(row: Evaluation) -> dict[str, float | None]:
     rules = evaluation.rules(row)
     scored = row.items.filter(status=Item.Status.SCORED, score__isnull=False)
     return {
-        item.target: scoring.first_values({item.target: item.score}, rules)[item.label]["score"]
+        item.target: scoring.first_values({item.target: item.score or {}}, rules)[item.label][
+            "score"
+        ]
         for item in scored
     }

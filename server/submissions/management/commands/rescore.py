@@ -121,9 +121,8 @@ def _edition(options: dict[str, Any], *, by: User | None) -> Edition:
                 "under with --truth and --protocol."
             )
         return waiting
-    truth = phase.truth
-    if options["truth"] is not None:
-        truth = phase.challenge.truths.filter(number=options["truth"]).first()
+    number = phase.truth.number if options["truth"] is None else options["truth"]
+    truth = phase.challenge.truths.filter(number=number).first()
     name = options["protocol"] or phase.protocol.name
     if truth is None or name not in scoring.protocols():
         raise CommandError("There is no such truth version, or no such protocol.")
