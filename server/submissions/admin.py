@@ -1,7 +1,8 @@
-"""What happened to submissions, for organisers, read-only but for cancelling."""
+"""What happened to submissions, for organisers, read-only but for cancelling and trying again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -13,7 +14,7 @@ from django.utils.timezone import now
 
 from server.accounts.admin import ReadOnly
 from server.errors import Refused
-from server.submissions import grants, intake
+from server.submissions import evaluation, grants, intake
 from server.submissions.models import Evaluation, Grant, Item, Submission, Upload
 from server.submissions.rulings import Rulings
 
@@ -34,7 +35,7 @@ class Submissions(Rulings, ReadOnly):
     list_display = ("id", "method", "team", "phase", "status", "blame", "incident", "created")
     list_filter = ("status", "blame", "phase")
     search_fields = ("method", "team__name", "incident")
-    actions = ("cancel", "disqualify", "reinstate")
+    actions = ("cancel", "try_again", "disqualify", "reinstate")
 
     @admin.action(description="Cancel what has not ended")
     def cancel(self, request: Any, queryset: QuerySet[Submission]) -> None:
@@ -47,22 +48,50 @@ class Submissions(Rulings, ReadOnly):
             except Refused as refusal:
                 messages.warning(request, f"{submission}: {refusal.sentence}")
 
+    @admin.action(description="Try again: score what failed or is in quarantine")
+    def try_again(self, request: Any, queryset: QuerySet[Submission]) -> None:
+        """Each that has failed; the others say why not."""
+        if request.user.is_staff:
+            for submission in queryset:
+                _say(request, submission, lambda row: intake.try_again(row, by=request.user))
+
 
 @admin.register(Evaluation)
 class Evaluations(ReadOnly):
-    """Scorings of submissions."""
+    """Scorings of submissions; of a re-scoring, what failed is tried again here."""
 
     list_display = ("id", "submission", "truth", "protocol", "status", "overall", "finished")
-    list_filter = ("status", "truth")
+    list_filter = ("status", "background", "truth")
+    actions = ("try_again",)
+
+    @admin.action(description="Try again: score what failed or is in quarantine")
+    def try_again(self, request: Any, queryset: QuerySet[Evaluation]) -> None:
+        """Each that has such targets; the others say why not."""
+        if request.user.is_staff:
+            for row in queryset:
+                _say(request, row, lambda row: evaluation.try_again(row, by=request.user))
+
+
+def _say(request: HttpRequest, row: Any, act: Callable[[Any], object]) -> None:
+    """Do something to a row, and tell how that went."""
+    try:
+        act(row)
+    except Refused as refusal:
+        messages.warning(request, f"{row}: {refusal.sentence}")
+    else:
+        messages.success(request, f"{row}: tried again.")
 
 
 @admin.register(Item)
 class Items(ReadOnly):
     """Targets: who holds them, how often they were tried."""
 
-    list_display = ("evaluation", "target", "status", "attempts", "worker", "lease", "seconds")
-    list_filter = ("status", "label")
-    search_fields = ("target",)
+    list_display = (
+        *("evaluation", "target", "status", "attempts", "deaths", "trouble", "worker", "lease"),
+        *("seconds", "reused"),
+    )
+    list_filter = ("status", "label", "queue", "background")
+    search_fields = ("target", "trouble")
 
 
 class GrantForm(ModelForm):

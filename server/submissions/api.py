@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from server.api import asker
-from server.submissions import intake, merging_views, progress, quota_api, uploads_api
+from server.submissions import intake, merging_views, progress, quota_api, trouble_api, uploads_api
 from server.submissions.models import Submission
 from server.submissions.uploads_api import own_upload
 
@@ -226,6 +226,7 @@ def _mark(request: Request, submission: Submission) -> str:
 urlpatterns = [
     path("", include(uploads_api.urlpatterns)),
     path("", include(quota_api.urlpatterns)),
+    path("", include(trouble_api.urlpatterns)),
     path("", include(merging_views.urlpatterns)),
     path("submissions/", Submissions.as_view(), name="api-submissions"),
     path("submissions/<int:key>/", OneSubmission.as_view(), name="api-submission"),

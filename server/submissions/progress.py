@@ -124,7 +124,7 @@ def _seconds(voxels: int) -> int | None:
     recent = done.order_by("-changed").values_list("voxels", "seconds")[:RECENT]
     if not recent:
         return None
-    per_voxel = sum(seconds for _, seconds in recent) / sum(size for size, _ in recent)
+    per_voxel = sum(seconds or 0.0 for _, seconds in recent) / sum(size for size, _ in recent)
     busy = Item.objects.filter(status=Status.SCORING).count()
     return round(voxels * per_voxel / max(1, busy))
 
