@@ -9,6 +9,7 @@ from django.urls import path
 from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -81,20 +82,20 @@ class DisqualifySubmission(APIView):
         return Response(EntrySerializer(selection.reinstate(row, by=asker(request))).data)
 
 
-class SubmissionTargets(APIView):
+class SubmissionTargets(GenericAPIView[Submission]):
     """The score of each target, where the phase shows as much."""
 
-    @extend_schema(responses=TargetScore(many=True))
+    serializer_class = TargetScore
+    queryset = Submission.objects.all()
+
+    @extend_schema(operation_id="submissions_targets_list", responses=TargetScore(many=True))
     def get(self, request: Request, key: int) -> Response:
         """Sorted by target; empty where they are not shown, and before there are any."""
         row = get_object_or_404(Submission.objects.of(request.user), pk=key)
         sight, scored = row.sight(request.user), row.evaluation
-        if scored is None or not sight.targets:
-            return Response([])
-        scores = target_scores(scored)
-        return Response(
-            [{"target": name, "score": sight.of_target(scores[name])} for name in sorted(scores)]
-        )
+        scores = target_scores(scored) if scored is not None and sight.targets else {}
+        rows = [{"target": name, "score": sight.of_target(scores[name])} for name in sorted(scores)]
+        return self.get_paginated_response(self.paginate_queryset(rows))
 
 
 def own_submission(request: Request, key: int) -> Submission:

@@ -77,8 +77,10 @@ def test_what_is_open_to_all_is_described_so():
 
 
 def test_lists_come_in_pages():
-    """An array at the top of an answer could only grow."""
+    """An array at the top of an answer could only grow; parts come a hundred at once."""
     for path, method, operation in operations():
+        if path == "/api/uploads/{key}/parts/":
+            continue
         for status, answer in operation["responses"].items():
             for kind, content in answer.get("content", {}).items():
                 assert content["schema"].get("type") != "array", (path, method, status, kind)
