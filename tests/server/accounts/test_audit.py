@@ -1,5 +1,7 @@
 """The record is only added to, and a change of it is seen."""
 
+import hashlib
+import json
 import threading
 
 import pytest
@@ -125,3 +127,19 @@ def test_many_that_record_and_seal_at_once_make_one_chain():
         thread.join()
     audit.seal()
     assert (audit.verify().events, audit.verify().fault) == (30, "")
+
+
+def test_anybody_can_work_out_the_chain_from_what_is_written_about_it():
+    audit.record("phase", "demo/test", before="per_day 3", after="per_day 5", note="Fünf")
+    audit.record("team", "lab", after="created", by=person("Ada"))
+    audit.seal()
+    previous = ""
+    for event in audit.chain():
+        said = [event.kind, event.key, event.before, event.after, event.note]
+        at = event.at.isoformat()
+        assert at.endswith("+00:00")
+        text = json.dumps(
+            [event.number, at, event.actor_name, *said, previous], separators=(",", ":")
+        )
+        assert event.digest == hashlib.sha256(text.encode("ascii")).hexdigest()
+        previous = event.digest
