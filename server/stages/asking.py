@@ -39,6 +39,7 @@ ENVIRONMENT = {
 }
 MOST_RESULT = 8 << 20  # bytes
 DYING_SECONDS = 10.0
+LONGEST_PLACE = 70  # characters; the path of a socket has 107 at most
 BLAMES = ("participant", "organiser", "system")
 
 
@@ -103,7 +104,9 @@ def _clear_away(nursery: _Nursery) -> None:
 
 
 def _launch() -> _Nursery:
-    folder = Path(tempfile.mkdtemp(prefix="crista-stages-"))  # nobody else may enter it
+    place = tempfile.gettempdir()
+    short = place if len(place) <= LONGEST_PLACE else "/tmp"
+    folder = Path(tempfile.mkdtemp(prefix="crista-stages-", dir=short))  # nobody else may enter it
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(folder / "ask"))
         listener.listen(128)  # whoever asks before it is ready waits

@@ -39,6 +39,9 @@ def main() -> None:
     Arguments: the descriptor of a listening socket, that process, the folder to remove at the end.
     """
     listener, owner, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Who stops a whole group of processes means the worker: it decides what becomes of stages.
+        signal.signal(asked, signal.SIG_IGN)
     gc.freeze()  # what is imported stays; pages are shared with all forks
     try:
         Nursery(socket.socket(fileno=listener), owner).serve()

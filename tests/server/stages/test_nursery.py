@@ -128,6 +128,29 @@ def test_what_all_stages_are_forked_from_knows_no_server_and_has_one_thread():
     assert "evaluator.runner" in modules
 
 
+def test_who_stops_a_group_of_processes_stops_the_worker_and_not_its_stages(long, tmp_path):
+    """A service is stopped by a signal to all its processes; the worker then decides."""
+    rules, submission = long
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(stages.ingest, TARGET, submission, rules, into=tmp_path)
+        parent = nursery()
+        child = until(lambda: next(filter(is_confined, children(parent)), None))
+        for process in (parent, child):
+            os.kill(process, signal.SIGTERM)
+            os.kill(process, signal.SIGINT)
+        assert reading.result().size > 0
+    assert nursery() == parent
+
+
+def test_a_folder_for_sockets_may_be_too_deep(anew, monkeypatch, tmp_path):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(asking.tempfile, "tempdir", str(deep))
+    (tmp_path / "x.zip").write_bytes(b"no")
+    rules = made(tmp_path, np.ones((4, 4, 4), "u1"))
+    assert stages.check(tmp_path / "x.zip", rules, called="x.zip")[0] is False
+
+
 @pytest.mark.parametrize("mib", [1, 320])
 def test_too_little_memory_is_told_as_such_and_harms_nobody_else(long, tmp_path, mib):
     rules, submission = long
@@ -274,10 +297,11 @@ def test_two_hundred_questions_leave_nothing_behind(tmp_path, bundle_folder):
         return len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{parent}/fd"))
 
     before = open_now()
-    for _ in range(100):
+    for _ in range(70):
         stages.check(submission, rules, called="x")
         with stages.scratch(tmp_path / "s") as into:
-            stages.ingest(TARGET, submission, rules, into=into)
+            read = stages.ingest(TARGET, submission, rules, into=into)
+            stages.score(TARGET, read, rules)
     assert open_now() == before
     assert children(parent) == []
     assert [path.name for path in folder.iterdir()] == ["ask"]
