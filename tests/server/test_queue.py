@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -15,12 +16,19 @@ from server import queue
 
 NOTED: list[str] = []
 FAILED: list[str] = []
+TAKEN: list[tuple[str, ...]] = []
 
 
 def note(text: str) -> None:
     NOTED.append(text)
+    if text == "taken":
+        TAKEN.append(queue.taken())
     if text == "break":
         raise ValueError("as asked")
+
+
+def tick() -> None:
+    NOTED.append("tick")
 
 
 def failed(job, connection, kind, error, trace) -> None:
@@ -87,8 +95,39 @@ def test_messages_are_text_not_pickles(queue_up):
 @pytest.mark.django_db(transaction=True)
 def test_a_queue_server_that_is_away_does_not_stop_the_request(monkeypatch):
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    ask("a")  # says so in the log, and the sweep will ask again
+    ask("a")  # says so in the log, and the reconciler will ask again
     assert not queue.is_reachable()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_queue_server_nothing_is_filled_and_nothing_breaks(monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    queue.fill(queue.SCORE, "tests.server.test_queue.note", 3, timeout_s=30)
+
+
+def test_a_queue_is_filled_up_to_a_number_and_never_emptied(queue_up):
+    for number, length in ((3, 3), (2, 3), (5, 5), (0, 5)):
+        queue.fill(queue.SCORE, "tests.server.test_queue.note", number, timeout_s=30)
+        assert queue.length(queue.SCORE) == length
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_knows_which_queues_its_worker_takes(queue_up):
+    ask("taken")
+    queue.make_worker((queue.CHECK, queue.SCORE), fork=False).work(burst=True)
+    assert TAKEN == [(queue.CHECK, queue.SCORE)]
+    assert queue.taken() == queue.QUEUES  # no job
+
+
+def test_the_scheduler_asks_again_and_again_in_words_that_workers_read(queue_up):
+    scheduler = queue.make_scheduler(tick, queue=queue.CHECK, every_s=1, timeout_s=30)
+    for _ in range(2):
+        scheduler.enqueue_jobs()
+    assert queue.length(queue.CHECK) == 1  # not yet due again
+    time.sleep(1.1)
+    scheduler.enqueue_jobs()
+    queue.make_worker((queue.CHECK,), fork=False).work(burst=True)
+    assert NOTED == ["tick", "tick"]
 
 
 def test_the_supervisors_address_is_used_when_none_is_given(settings, tmp_path):
