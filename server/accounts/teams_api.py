@@ -138,6 +138,8 @@ class LeaveTeam(APIView):
 class Links(APIView):
     """Links into a team, for its owners."""
 
+    secret_answer = True
+
     @extend_schema(request=None, responses=LinksSerializer)
     def post(self, request: Request, slug: str) -> Response:
         """New links, valid for a week; earlier ones stay valid."""

@@ -1,3 +1,4 @@
+import ast
 import json
 import re
 from pathlib import Path
@@ -148,3 +149,20 @@ def test_a_mistake_of_ours_is_not_swallowed():
 def test_a_method_that_is_not_there_is_told_so():
     answer = api().delete("/api/challenges/")
     assert answer.json()["code"] in ("method_not_allowed", "not_authenticated")
+
+
+def test_every_code_of_a_refusal_is_in_the_docs():
+    docs = (Path(settings.BASE_DIR) / "docs" / "api.md").read_text("utf-8")
+    calls = [
+        call
+        for path in (Path(settings.BASE_DIR) / "server").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.args
+    ]
+    codes = {
+        call.args[0].value
+        for call in calls
+        if call.func.id == "Refused" and isinstance(call.args[0], ast.Constant)
+    }
+    assert len(codes) > 40
+    assert {code for code in codes if f"`{code}`" not in docs} == set()
