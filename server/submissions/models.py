@@ -162,6 +162,10 @@ class Submission(Staged):
         "Submit again, or give the organisers the incident's number.",
         Status.CANCELLED: "Submit again whenever you like.",
     }
+    ORGANISERS_STEP = (
+        "Wait: the organisers were told, and can have it scored again without another upload. No "
+        "quota was used."
+    )
 
     upload = models.OneToOneField(Upload, on_delete=models.PROTECT, related_name="submission")
     phase = models.ForeignKey(Phase, on_delete=models.CASCADE, related_name="submissions")
@@ -196,6 +200,8 @@ class Submission(Staged):
     @property
     def next_step(self) -> str:
         """What its team does now."""
+        if self.status == self.Status.FAILED and self.blame == Blame.ORGANISER:
+            return self.ORGANISERS_STEP
         return self.NEXT_STEP[self.Status(self.status)]
 
     @property

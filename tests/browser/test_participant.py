@@ -85,12 +85,16 @@ PAGES = {
     "login": "/accounts/login/",
     "reset": "/accounts/password/reset/",
     "not-found": "/nothing-here/",
+    "problems": "/problems/",
+    "problem": "/problems/wrong_shape/",
 }
 OWN_PAGES = {
     "submissions": "/submissions/",
     "teams": "/teams/",
     "tokens": "/tokens/",
     "profile": "/profile/",
+    "notices": "/notices/",
+    "webhooks": "/webhooks/",
 }
 
 

@@ -272,6 +272,15 @@ def test_a_report_of_an_older_version_is_shown_by_its_messages(ada):
     assert "M1." in text
 
 
+def test_a_failure_of_the_organisers_asks_the_team_to_wait(ada):
+    row = entries.submission(published(), ada.own_team, status="failed")
+    Submission.objects.filter(pk=row.pk).update(blame="organiser", message="It is set aside.")
+    text = text_of(signed_in(ada).get(page(row)))
+    assert "The organisers must act" in text
+    assert "Wait: the organisers were told" in text
+    assert "Nothing is wrong with your file and" not in text
+
+
 def test_a_failure_of_ours_names_its_incident_and_blames_nobody_else(ada):
     row = entries.submission(published(), ada.own_team, status="failed")
     Submission.objects.filter(pk=row.pk).update(
