@@ -37,6 +37,20 @@ ROWS = {
     "GET api/challenges/made-up/phases/test/labels.toml": (200, 200, 200, 200),
     "GET api/challenges/made-up/phases/test/board/": (200, 200, 200, 200),
     "GET api/challenges/made-up/phases/test/board.csv": (200, 200, 200, 200),
+    "GET api/challenges/made-up/phases/test/editions/": (200, 200, 200, 200),
+    "POST api/challenges/made-up/phases/test/editions/": (401, 403, 403, 403),
+    "GET api/challenges/made-up/phases/test/editions/1/": (200, 200, 200, 200),
+    "GET api/challenges/made-up/phases/test/editions/1/board/": (200, 200, 200, 200),
+    "GET api/challenges/made-up/phases/test/editions/1/board.csv": (200, 200, 200, 200),
+    "GET api/challenges/made-up/phases/test/editions/1/plan/": (401, 403, 403, 403),
+    "POST api/challenges/made-up/phases/test/editions/1/rescore/": (401, 403, 403, 403),
+    "POST api/challenges/made-up/phases/test/editions/1/publish/": (401, 403, 403, 403),
+    "POST api/challenges/made-up/phases/test/editions/1/discard/": (401, 403, 403, 403),
+    "POST api/submissions/SUBMISSION/choose/": (401, 404, 409, 404),
+    "DELETE api/submissions/SUBMISSION/choose/": (401, 404, 409, 404),
+    "POST api/submissions/SUBMISSION/disqualify/": (401, 403, 403, 403),
+    "DELETE api/submissions/SUBMISSION/disqualify/": (401, 403, 403, 403),
+    "GET api/submissions/SUBMISSION/targets/": (401, 404, 200, 200),
     "GET api/challenges/made-up/phases/test/quota/": (401, 200, 200, 200),
     "GET api/grants/": (401, 403, 403, 403),
     "POST api/grants/": (401, 403, 403, 403),
@@ -45,6 +59,7 @@ ROWS = {
     "POST api/uploads/": (401, 400, 400, 400),
     "GET api/uploads/UPLOAD/": (401, 404, 200, 404),
     "PATCH api/uploads/UPLOAD/": (401, 404, 409, 404),
+    "GET api/uploads/UPLOAD/parts/": (401, 404, 200, 404),
     "POST api/uploads/UPLOAD/finish/": (401, 404, 200, 404),
     "DELETE api/uploads/UPLOAD/": (401, 404, 409, 404),
     "GET api/submissions/": (401, 200, 200, 200),
@@ -52,6 +67,8 @@ ROWS = {
     "GET api/submissions/SUBMISSION/": (401, 404, 200, 200),
     "GET api/submissions/SUBMISSION/result/": (401, 404, 200, 200),
     "POST api/submissions/SUBMISSION/cancel/": (401, 404, 409, 409),
+    "POST api/submissions/SUBMISSION/try-again/": (401, 403, 403, 403),
+    "GET api/trouble/": (401, 403, 403, 403),
     "GET api/notices/": (401, 200, 200, 200),
     "POST api/notices/read/": (401, 200, 200, 200),
     "GET api/notices/mails/": (401, 200, 200, 200),
@@ -78,7 +95,7 @@ def routes(patterns=None, before: str = "") -> Iterator[str]:
 
 
 def test_every_route_has_its_row():
-    values = r"(made-up|no-lab|(?<=phases/)test|(?<=/)0|UPLOAD|SUBMISSION)"
+    values = r"(made-up|no-lab|(?<=phases/)test|(?<=/)0|(?<=editions/)1|UPLOAD|SUBMISSION)"
     walked = {re.sub(values, "?", row.split()[1]) for row in ROWS}
     assert set(routes()) == walked
 
