@@ -34,6 +34,11 @@ def _yours(means: str, expected: str, step: str) -> Entry:
 
 
 CATALOGUE: Mapping[str, Entry] = {
+    "wrong_digest": _yours(
+        "the bytes that arrived are not those that were announced",
+        "the bytes whose SHA-256 was announced",
+        "make sure that nothing writes to the file, and upload it again",
+    ),
     "not_a_zip": _yours(
         "there is no zip, or its end is missing",
         "a whole zip",
@@ -224,14 +229,19 @@ class Group:
     @property
     def steps(self) -> tuple[str, ...]:
         """The next steps, each once."""
-        return tuple(dict.fromkeys(str(problem["remedy"]) for problem in self.problems))
+        return tuple(dict.fromkeys(str(problem.get("remedy", "")) for problem in self.problems))
 
 
 def grouped(problems: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Problems (as JSON) by severity, the worst first, and by code; none without problems."""
+    """Problems (as JSON) by severity, the worst first, and by code; none without problems.
+
+    They may come from another version, or from a process that reads a stranger's bytes: what is
+    not known comes last, what is not there is left out.
+    """
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for problem in problems:
-        found.setdefault((problem["severity"], problem["code"]), []).append(problem)
+        key = str(problem.get("severity", "")), str(problem.get("code", ""))
+        found.setdefault(key, []).append(problem)
     groups = [Group(code, severity, tuple(rows)) for (severity, code), rows in found.items()]
-    order = list(EFFECTS)
-    return sorted(groups, key=lambda group: order.index(group.severity))
+    order = {severity: place for place, severity in enumerate(EFFECTS)}
+    return sorted(groups, key=lambda group: order.get(group.severity, len(order)))

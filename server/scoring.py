@@ -19,8 +19,10 @@ from evaluator import (
     EvaluatorError,
     Manifest,
     ManifestError,
+    Problem,
     Protocol,
     Reader,
+    Report,
     SubmissionError,
     Target,
     TargetScore,
@@ -47,8 +49,8 @@ __all__ = [
     "BlockError", "EvaluatorError", "Item", "ManifestError", "Rules", "Sealed", "SubmissionError",
     "catalogue", "check", "checked_score", "combine", "digest_of", "first_values", "ingest_key",
     "items", "labels", "manifest_digest", "most_blocks", "problem_groups", "protocol_facts",
-    "protocol_rules", "protocols", "quirks_of", "read_target", "score_blocks", "score_item",
-    "score_key", "seal", "truth_digests", "truth_mistakes", "version", "voxels",
+    "protocol_rules", "protocols", "quirks_of", "read_target", "rejection", "score_blocks",
+    "score_item", "score_key", "seal", "truth_digests", "truth_mistakes", "version", "voxels",
 ]  # fmt: skip
 
 
@@ -146,7 +148,8 @@ def check(submission: Path, rules: Rules, *, called: str) -> tuple[bool, dict[st
     report = check_submission(submission, _manifest(rules))
     found = report.to_json()
     for problem in found["problems"]:
-        problem["message"] = problem["message"].replace(submission.name, called)
+        for side in ("message", "got"):
+            problem[side] = problem[side].replace(submission.name, called)
     return report.accepted, found
 
 
@@ -294,6 +297,14 @@ def digest_of(digests: dict[str, str]) -> str:
 def catalogue() -> dict[str, dict[str, str]]:
     """Every code a problem can have: "means", "blame", "expected" and "step" of each."""
     return {code: asdict(entry) for code, entry in CATALOGUE.items()}
+
+
+def rejection(
+    code: str, message: str, *, remedy: str, expected: str = "", got: str = ""
+) -> dict[str, Any]:
+    """The report on a file that is rejected before its check.  KeyError: no such code."""
+    problem = Problem(code, "reject", message, remedy, expected=expected, got=got)
+    return Report((problem,), {}).to_json()
 
 
 def problem_groups(problems: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

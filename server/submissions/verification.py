@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.timezone import now
 
+from server import scoring
 from server.submissions import evaluation, intake, storage, uploads
 from server.submissions.models import Blame, Submission, Upload
 
@@ -93,20 +94,12 @@ def _refuse(upload: Upload, *, digest: str) -> None:
             return
         submission = Submission.objects.filter(upload=upload).first()
         if submission is not None and submission.is_live:
-            intake.reject(submission, _report(trouble), blame=Blame.PARTICIPANT)
+            report = scoring.rejection(
+                "wrong_digest", trouble, remedy="Upload the file again.",
+                expected=upload.sha256, got=digest,
+            )  # fmt: skip
+            intake.reject(submission, report, blame=Blame.PARTICIPANT)
         transaction.on_commit(lambda: storage.of(upload).remove(upload))
-
-
-def _report(trouble: str) -> dict[str, Any]:
-    problem = {
-        "code": "wrong_digest",
-        "severity": "reject",
-        "message": trouble,
-        "remedy": "Upload the file again.",
-        "crop": None,
-        "label": None,
-    }
-    return {"accepted": False, "problems": [problem], "targets": {}}
 
 
 def _lose(upload: Upload, *, error: BaseException | None) -> None:

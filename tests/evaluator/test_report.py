@@ -87,6 +87,15 @@ def test_no_problems_make_no_groups():
     assert grouped([]) == []
 
 
+def test_problems_that_lack_what_they_should_have_come_last_and_break_nothing():
+    known, odd, empty = problem().to_json(), {"severity": "fatal", "code": 7}, {}
+    groups = grouped([empty, odd, known])
+    assert [(g.code, g.effect) for g in groups] == [
+        ("missing_array", "counts as worst"), ("", ""), ("7", "fatal"),
+    ]  # fmt: skip
+    assert groups[1].steps == ("",)
+
+
 def test_a_terminal_shows_each_group_once_with_its_steps_and_ends_with_the_verdict():
     rows = [Problem("wrong_shape", UNSCORED, f"crop{n} is odd.", "Mend it.") for n in range(3)]
     found = Report(tuple(rows), {"crop1/mito": "unreadable", "crop2/mito": "ok"}).to_json()
@@ -124,7 +133,7 @@ def test_the_code_knows_no_other_codes_and_uses_all_of_them():
                 first = node.args[0]
                 if isinstance(first, ast.Constant):
                     used.add(first.value)
-    assert used | {"unknown_crop", "unknown_label"} == set(CODES)
+    assert used | {"unknown_crop", "unknown_label", "wrong_digest"} == set(CODES)
 
 
 @pytest.mark.parametrize("code", CATALOGUE)

@@ -44,3 +44,14 @@ def test_every_docs_link_of_a_report_leads_to_a_page(bundle_folder):
 
 def test_links_between_pages_lead_within_the_site():
     assert problems.TO_OTHERS.sub(r"](../\1/)", "[a](too_large.md)") == "[a](../too_large/)"
+
+
+def test_a_rejection_before_the_check_is_a_report_like_others():
+    report = scoring.rejection("wrong_digest", "It came.", remedy="Again.", expected="a", got="b")
+    (problem,) = report["problems"]
+    assert (report["accepted"], report["quota_used"], report["targets"]) == (False, False, {})
+    assert (problem["severity"], problem["blame"]) == ("reject", "participant")
+    assert (problem["expected"], problem["got"]) == ("a", "b")
+    text_of(Client().get(problem["docs"]))
+    with pytest.raises(KeyError):
+        scoring.rejection("lost", "It came.", remedy="Again.")
