@@ -7,6 +7,7 @@ question does.
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
 import select
@@ -39,6 +40,8 @@ ENVIRONMENT = {
 }
 MOST_RESULT = 8 << 20  # bytes
 DYING_SECONDS = 10.0
+FOLDER = "crista-stages-"
+YOUNG_SECONDS = 60.0  # a folder may be between being made and being listened in
 LONGEST_PLACE = 70  # characters; the path of a socket has 107 at most
 BLAMES = ("participant", "organiser", "system")
 
@@ -106,7 +109,8 @@ def _clear_away(nursery: _Nursery) -> None:
 def _launch() -> _Nursery:
     place = tempfile.gettempdir()
     short = place if len(place) <= LONGEST_PLACE else "/tmp"
-    folder = Path(tempfile.mkdtemp(prefix="crista-stages-", dir=short))  # nobody else may enter it
+    _remove_leftovers(Path(short))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER, dir=short))  # nobody else may enter it
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(folder / "ask"))
         listener.listen(128)  # whoever asks before it is ready waits
@@ -118,6 +122,18 @@ def _launch() -> _Nursery:
             pass_fds=[file], start_new_session=True,
         )  # fmt: skip
     return _Nursery(process, folder, owner)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove the folders of nurseries that were killed together with their workers."""
+    for folder in place.glob(f"{FOLDER}*"):
+        with suppress(OSError):
+            young = time.time() - folder.stat().st_mtime < YOUNG_SECONDS
+            if young or folder.stat().st_uid != os.getuid():
+                continue
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(str(folder / "ask")) in (errno.ECONNREFUSED, errno.ENOENT):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _connect() -> socket.socket:

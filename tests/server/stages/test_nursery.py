@@ -151,6 +151,26 @@ def test_a_folder_for_sockets_may_be_too_deep(anew, monkeypatch, tmp_path):
     assert stages.check(tmp_path / "x.zip", rules, called="x.zip")[0] is False
 
 
+def test_folders_of_killed_nurseries_go_and_those_of_living_ones_stay(
+    anew, monkeypatch, tmp_path_factory
+):
+    place = tmp_path_factory.mktemp("t")
+    monkeypatch.setattr(asking.tempfile, "tempdir", str(place))
+    living = place / f"{asking.FOLDER}living"
+    for folder in (place / f"{asking.FOLDER}dead", place / f"{asking.FOLDER}young", living):
+        folder.mkdir()
+    with asking.socket.socket(asking.socket.AF_UNIX) as listener:
+        listener.bind(str(living / "ask"))
+        listener.listen()
+        for name in ("dead", "living"):
+            os.utime(place / f"{asking.FOLDER}{name}", (0, 0))
+        nursery()
+    left = {path.name.removeprefix(asking.FOLDER) for path in place.iterdir()}
+    assert {"young", "living"} < left
+    assert len(left) == 3  # and the one of the nursery itself
+    assert "dead" not in left
+
+
 @pytest.mark.parametrize("mib", [1, 320])
 def test_too_little_memory_is_told_as_such_and_harms_nobody_else(long, tmp_path, mib):
     rules, submission = long
