@@ -39,6 +39,15 @@ def test_a_bundle_is_read_with_its_texts_and_phases(folder):
     assert (phase.visibility, phase.per_day, phase.concurrent) == ("own", 7, 1)
 
 
+def test_a_phase_says_what_is_seen_and_what_counts(folder):
+    more = 'embargo = 2026-03-01T00:00:00Z\nselection = "chosen"\ndetail = "overall"\ntotal = 9\n'
+    (folder / "challenge.toml").write_text(HEAD + PHASE + more + "digits = 2\n")
+    (phase,) = read_bundle(folder).phases
+    assert phase.embargo == datetime(2026, 3, 1, tzinfo=UTC)
+    assert (phase.selection, phase.detail, phase.digits, phase.total) == ("chosen", "overall", 2, 9)
+    assert (phase.merge_until, phase.attempts_per_day) == (None, 20)
+
+
 def test_dates_may_be_text_and_without_a_zone_are_utc(folder):
     toml = HEAD + PHASE.replace("2026-01-01T00:00:00Z", '"2026-01-01T08:30"')
     (folder / "challenge.toml").write_text(toml)
@@ -67,6 +76,10 @@ def test_a_folder_without_a_table_says_what_is_missing(tmp_path):
         (HEAD + PHASE.replace("2026-02-01T00:00:00Z", '"soon"'), "are dates with time"),
         (HEAD + PHASE.replace('slug = "test"\n', ""), "[[phase]] 1: slug must be given"),
         (HEAD + PHASE + 'visibility = "some"\n', "one of full, ranks, own, staff; got 'some'"),
+        (HEAD + PHASE + 'selection = "any"\n', "one of best, last, chosen; got 'any'"),
+        (HEAD + PHASE + 'detail = "crop"\n', "one of overall, label, target; got 'crop'"),
+        (HEAD + PHASE + 'embargo = "later"\n', "embargo is a date with time"),
+        (HEAD + PHASE + "digits = -1\n", "digits is a whole number of at least 0"),
         (HEAD + PHASE + "per_day = -1\n", "per_day is a whole number of at least 0; got -1"),
         (HEAD + PHASE + "concurrent = true\n", "concurrent is a whole number"),
         (HEAD + PHASE + "speed = 1\n", "unknown keys ['speed']"),

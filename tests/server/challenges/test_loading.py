@@ -14,6 +14,7 @@ from server.accounts.models import AuditEvent
 from server.challenges.bundle import read_bundle
 from server.challenges.loading import fingerprint, load
 from server.challenges.models import Challenge, TruthVersion
+from tests.server import entries
 
 pytestmark = pytest.mark.django_db
 
@@ -155,3 +156,51 @@ def test_content_that_changed_behind_the_back_is_found_by_rereading(folder):
     load(touched, reread=True)
     assert challenge.truths.count() == 2
     assert path.is_dir()
+
+
+def test_over_scored_submissions_a_new_truth_waits_as_a_draft(folder, people):
+    challenge = load(read_bundle(folder))
+    phase, out = challenge.phases.get(), StringIO()
+    entries.submission(phase, people.ada.own_team, status="scored")
+    change_truth(folder)
+    call_command("load_challenge", str(folder), stdout=out)
+    phase.refresh_from_db()
+    assert (phase.truth.number, challenge.truths.count()) == (1, 2)
+    draft = phase.editions.get(state="draft")
+    assert draft.truth.number == 2
+    assert "rescore made-up test --plan" in out.getvalue()
+    load(read_bundle(folder))
+    assert phase.editions.count() == 2  # loading again proposes nothing new
+
+
+def test_a_newer_truth_takes_the_place_of_a_draft(folder, people):
+    challenge = load(read_bundle(folder))
+    phase = challenge.phases.get()
+    entries.submission(phase, people.ada.own_team, status="scored")
+    change_truth(folder)
+    load(read_bundle(folder))
+    change_truth(folder)  # the voxel is as it was: another version of the first content
+    load(read_bundle(folder))
+    states = [(row.truth.number, row.state) for row in phase.editions.order_by("number")]
+    assert states == [(1, "published"), (2, "discarded"), (3, "draft")]
+
+
+def test_another_protocol_over_scored_submissions_waits_too(folder, people):
+    phase = load(read_bundle(folder)).phases.get()
+    entries.submission(phase, people.ada.own_team, status="scored")
+    toml = folder / "challenge.toml"
+    toml.write_text(toml.read_text().replace("crista-1", "cellmap-2026.1"))
+    load(read_bundle(folder))
+    phase.refresh_from_db()
+    assert phase.protocol.name == "crista-1"
+    assert phase.editions.get(state="draft").protocol.name == "cellmap-2026.1"
+
+
+def test_changed_terms_are_written_down_field_by_field(folder):
+    load(read_bundle(folder))
+    toml = folder / "challenge.toml"
+    toml.write_text(toml.read_text() + 'selection = "last"\nembargo = 2098-01-01T00:00:00Z\n')
+    load(read_bundle(folder))
+    note = AuditEvent.objects.filter(kind="phase").first().note
+    assert "selection: best → last" in note
+    assert "embargo: None → 2098-01-01" in note

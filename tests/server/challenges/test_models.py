@@ -82,6 +82,37 @@ def test_a_score_is_cut_to_the_digits_a_viewer_may_see():
     assert phase.sight(STAFF, own=False).number(None) is None
 
 
+@pytest.mark.parametrize("visibility", ["full", "ranks", "own", "staff"])
+def test_before_the_embargo_ends_all_but_organisers_see_nothing(visibility):
+    phase = make_phase(visibility=visibility, embargo=moment("2026-05-01T12:00"))
+    before, end = moment("2026-05-01T11:59"), moment("2026-05-01T12:00")
+    for viewer in (VISITOR, PERSON):
+        for own in (True, False):
+            sight = phase.sight(viewer, own=own, at=before)
+            assert (sight.entry, sight.scores, sight.result) == (False, False, False)
+            assert sight.number(0.5) is sight.of_label(0.5) is sight.of_target(0.5) is None
+            open_ = make_phase(visibility=visibility).sight(viewer, own=own)
+            assert phase.sight(viewer, own=own, at=end) == open_
+    assert phase.sight(STAFF, own=False, at=before).result
+
+
+@pytest.mark.parametrize(
+    ("detail", "seen"),
+    [
+        ("overall", (0.12, None, None)),
+        ("label", (0.12, 0.12, None)),
+        ("target", (0.12, 0.12, 0.12)),
+    ],
+)
+def test_how_much_a_team_sees_of_a_hidden_phase_is_the_phases_choice(detail, seen):
+    sight = make_phase(visibility="own", detail=detail, digits=2).sight(PERSON, own=True)
+    score = 0.123456
+    assert (sight.number(score), sight.of_label(score), sight.of_target(score)) == seen
+    assert sight.result is False
+    full = make_phase(visibility="full", detail=detail, digits=2).sight(PERSON, own=True)
+    assert full.of_target(score) == score
+
+
 def test_a_phase_cannot_close_before_it_opens(phase):
     phase.closes = phase.opens
     with pytest.raises(IntegrityError):
