@@ -47,8 +47,8 @@ class TokenRequest(serializers.Serializer[Any]):
     password = serializers.CharField(max_length=500, trim_whitespace=False)
     name = serializers.CharField(max_length=80)
     scopes = serializers.MultipleChoiceField(
-        choices=Scope.choices, required=False, default=lambda: {Scope.READ.value, Scope.SUBMIT.value},
-        allow_empty=False,
+        choices=Scope.choices, required=False, allow_empty=False,
+        default=lambda: {Scope.READ.value, Scope.SUBMIT.value},
     )  # fmt: skip
     days = serializers.IntegerField(min_value=1, max_value=365, required=False, default=365)
 
