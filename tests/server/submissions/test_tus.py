@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import socket
 import zlib
 from datetime import timedelta
 
@@ -182,3 +183,20 @@ def test_the_same_file_begun_again_in_json_is_where_it_was(ada):
     assert again.data["direct"] is False
     refused = ada.get(f"/api/uploads/{first.data['id']}/parts/")
     assert (refused.status_code, refused.json()["code"]) == (409, "not_direct")
+
+
+def test_a_sender_that_falls_silent_loses_its_turn_and_keeps_what_it_sent(people, phase, settings):
+    """Read from a socket as the web server does; the sender's machine lost power."""
+    settings.UPLOAD_SILENCE_S = 0.2
+    ada = api(people.ada)
+    url = create(ada)["Location"]
+    near, far = socket.socketpair()
+    with near, far, near.makefile("rb", buffering=0) as stream:
+        far.sendall(DATA[:100])
+        headers = {"Upload-Offset": "0", "Content-Length": str(len(DATA))}
+        link = {"wsgi.input": stream, "gunicorn.socket": near}
+        answer = ada.generic("PATCH", url, b"-", content_type=PART, headers=headers, **link)
+        assert near.gettimeout() is None
+    assert (answer.status_code, answer.json()["code"]) == (400, "cut_short")
+    assert ada.head(url)["Upload-Offset"] == "100"
+    assert send(ada, url, DATA[100:], offset=100).status_code == 204
