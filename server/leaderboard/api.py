@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import path
+from django.urls import URLPattern, path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -46,7 +46,7 @@ def asked_phase(slug: str, phase: str) -> Phase:
 
 
 PHASE = "challenges/<slug:slug>/phases/<slug:phase>"
-urlpatterns = [
+urlpatterns: list[URLPattern] = [
     path(f"{PHASE}/board/", BoardJson.as_view(), name="api-board"),
     path(f"{PHASE}/board.csv", BoardCsv.as_view(), name="api-board-csv"),
     *editions_api.urlpatterns,
