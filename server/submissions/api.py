@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.utils.cache import get_conditional_response
 from django.utils.timezone import now
 from drf_spectacular.types import OpenApiTypes
@@ -223,7 +223,7 @@ def _mark(request: Request, submission: Submission) -> str:
     return f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", include(uploads_api.urlpatterns)),
     path("", include(quota_api.urlpatterns)),
     path("", include(trouble_api.urlpatterns)),

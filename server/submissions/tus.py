@@ -115,11 +115,9 @@ def creation(request: Request) -> dict[str, Any]:
             status=400,
         )
     known = metadata(request.headers.get("Upload-Metadata", ""))
-    named = {
-        name: known[name] for name in ("challenge", "phase", "team", "sha256") if name in known
-    }
+    asked: dict[str, Any] = {name: value for name, value in known.items() if name in NAMES}
     filename = known.get("filename") or known.get("name") or "submission.zip"
-    return {**named, "filename": filename, "size": number(request, "Upload-Length")}
+    return asked | {"filename": filename, "size": number(request, "Upload-Length")}
 
 
 def metadata(header: str) -> dict[str, str]:
