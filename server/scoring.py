@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from evaluator import (
     Manifest,
     ManifestError,
     Problem,
-    Protocol,
     Reader,
     Report,
     SubmissionError,
@@ -333,13 +332,18 @@ def _parse(table: str, definitions: str) -> Manifest:
     return parse_manifest(table, definitions)
 
 
+@cache
+def _protocol_digests(name: str) -> list[str]:
+    """The state of a protocol and of the one beside it; they cannot change in one process."""
+    return [protocol_rules(protocol.name)[1] for protocol in protocols_of(get_protocol(name))]
+
+
 def _key(target: Target, rules: Rules, **more: Any) -> str:
-    protocols: list[Protocol] = protocols_of(get_protocol(rules.protocol))
     return json_digest(
         {
             "target": target.path,
             "kind": str(target.label.kind),
-            "protocols": [protocol_rules(protocol.name)[1] for protocol in protocols],
+            "protocols": _protocol_digests(rules.protocol),
             "evaluator": __version__,
             **more,
         }
