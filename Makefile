@@ -31,6 +31,10 @@ FUZZ_API_EXAMPLES ?= 25
 fuzz-api: $(PYTHON) ## requests made up from the API's description, by the ten thousand, as everybody
 	FUZZ_API_EXAMPLES=$(FUZZ_API_EXAMPLES) $(PYTHON) -m pytest -q -s tests/server/test_fuzz_api.py
 
+.PHONY: chaos
+chaos: $(PYTHON) ## 200 submissions of 20 teams on each database while everything is killed
+	CHAOS_TEAMS=20 CHAOS_FILES=40 CHAOS_GOOD=8 CHAOS_STRIKES=40 $(PYTHON) -m pytest -q -s tests/story/test_chaos.py
+
 .PHONY: check
 check: $(PYTHON) ## format, lint, types, contracts, migrations
 	$(PYTHON) -m ruff format --check .

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -125,6 +125,9 @@ class Team:
         self.http = httpx.Client(base_url=f"{site.address}/api/", headers=headers, timeout=30)
         self.tally, self.rng = tally, rng
 
+    def close(self) -> None:
+        self.http.close()
+
     def call(self, method: str, path: str, **arguments: object) -> httpx.Response:
         """An answer that is the server's word: broken connections and 5xx are tried again."""
         deadline = time.monotonic() + PATIENCE_S
@@ -208,13 +211,19 @@ class Team:
             time.sleep(0.5)
 
     def play(self, entries: list[Entry]) -> None:
-        """All entries, a few at a time, then more good ones until the quota says no."""
+        """All entries, a few at a time, then more good ones until the quota says no.
+
+        A good one comes last: when the quota is used up, nothing else could be begun.
+        """
+        entries = sorted(entries, key=lambda entry: self.rng.random())
+        last = next(entry for entry in entries if entry.digest)
+        entries.remove(last)
+        entries.append(last)
         numbers = [self.enter(entry) for entry in entries]
         for number in numbers:
             if number is not None:
                 self.wait(number)
-        good = next(entry for entry in entries if entry.digest)
-        while (number := self.enter(good)) is not None:
+        while (number := self.enter(last)) is not None:
             self.wait(number)
 
 
@@ -296,7 +305,7 @@ def chaotic_site(home: Path, database: str) -> Iterator[Installation]:
 
 def storm(
     home: Path, *, database: str, teams: int, entries: list[Entry], bundle: Path, seed: int,
-    strikes: int,
+    strikes: int, per_team: int,
 ) -> Tally:  # fmt: skip
     """Let teams submit the entries while a nemesis strikes; what came of it."""
     tally = Tally(expected={entry.name: entry.digest for entry in entries})
@@ -306,27 +315,36 @@ def storm(
         began = time.monotonic()
         nemesis = Nemesis(site, database, tally, random.Random(seed), strikes=strikes)
         nemesis.start()
-        players = _play(site, tokens, entries, tally, seed)
+        players = _play(site, tokens, entries, tally, seed, per_team)
         nemesis.over.set()
         nemesis.join()
         tally.seconds = time.monotonic() - began
         assert not players, f"{len(players)} clients broke: {players[0]}"
+        time.sleep(6)  # what a process has just left behind is given a few seconds
         site.manage("reconcile")
         tally.ledger = json.loads(site.manage("shell", "-v", "0", "-c", LEDGER))
         tally.scratch = [str(p) for p in (home / "scratch").rglob("*") if p.is_file()]
     return tally
 
 
+def drawn(entries: list[Entry], rng: random.Random, good: int) -> list[Entry]:
+    """So many of the good entries, and all of the bad."""
+    bad = [entry for entry in entries if not entry.digest]
+    return rng.sample([entry for entry in entries if entry.digest], good) + bad
+
+
 def _play(
-    site: Installation, tokens: list[str], entries: list[Entry], tally: Tally, seed: int
-) -> list[BaseException]:
-    """Every team at once, each with the entries in an order of its own; what broke a client."""
+    site: Installation, tokens: list[str], entries: list[Entry], tally: Tally, seed: int,
+    per_team: int,
+) -> list[BaseException]:  # fmt: skip
+    """Every team at once, each with entries of its own draw; what broke a client."""
     broken: list[BaseException] = []
 
     def play(number: int, token: str) -> None:
         rng = random.Random(f"{seed}-{number}")
         try:
-            Team(site, token, tally, rng).play(rng.sample(entries, len(entries)))
+            with closing(Team(site, token, tally, rng)) as team:
+                team.play(drawn(entries, rng, per_team))
         except BaseException as error:
             broken.append(error)
 

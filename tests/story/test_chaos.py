@@ -18,8 +18,9 @@ from tests.story.chaos import Entry, Tally, chaos_bundle, storm
 from tests.synthetic import write_submission
 
 TEAMS = int(os.environ.get("CHAOS_TEAMS", "4"))
-GOOD = int(os.environ.get("CHAOS_GOOD", "3"))  # different files that each team submits
-PER_DAY = GOOD + 1
+FILES = int(os.environ.get("CHAOS_FILES", "8"))  # different files
+GOOD = int(os.environ.get("CHAOS_GOOD", "4"))  # of them that each team submits
+PER_DAY = GOOD
 STRIKES = int(os.environ.get("CHAOS_STRIKES", "8"))
 
 
@@ -33,9 +34,9 @@ def entries(bundle, tmp_path_factory) -> list[Entry]:
     """Good files, one with a damaged chunk, and two that must be rejected."""
     folder = tmp_path_factory.mktemp("entries")
     made = []
-    for number in range(GOOD):
+    for number in range(FILES):
         path = folder / f"good-{number}.zip"
-        write_submission(path, bundle, quality=1.0 - number / (GOOD + 2))
+        write_submission(path, bundle, quality=1.0 - number / (2 * FILES))
         made.append(entry(path, bundle))
     made.append(entry(damaged(folder / "good-0.zip", folder / "damaged.zip"), bundle))
     made += [Entry("text", b"no zip at all " * 500, ""), Entry("empty", b"PK", "")]
@@ -91,6 +92,7 @@ def check(tally: Tally, *, teams: int, entries: list[Entry]) -> None:
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_submission_ends_as_it_should(kind, bundle, entries, tmp_path, capsys):
     common = {"teams": TEAMS, "entries": entries, "bundle": bundle, "strikes": STRIKES}
+    common["per_team"] = GOOD
     if kind == "sqlite":
         tally = storm(tmp_path / "home", database="", seed=1, **common)
     else:
