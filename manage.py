@@ -105,9 +105,10 @@ def explain(error: Exception) -> str:
 
 
 def test(arguments: list[str]) -> int:
-    """The whole test suite; arguments go to pytest."""
+    """The whole test suite on all cores; arguments go to pytest instead."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return subprocess.call([str(PYTHON), "-m", "pytest", *arguments], cwd=ROOT)
+    chosen = arguments or ["--numprocesses", "auto", "--dist", "loadfile"]
+    return subprocess.call([str(PYTHON), "-m", "pytest", *chosen], cwd=ROOT)
 
 
 def django() -> int:
