@@ -40,6 +40,7 @@ def test_neither_serves_as_the_other(lab):
         signing.dumps("lab", salt="another purpose"),
         signing.dumps("lab", salt=invitations.JOIN),  # without a key
     ],
+    ids=["empty", "nonsense", "of another purpose", "without a key"],
 )
 def test_a_text_we_did_not_sign_for_this_leads_nowhere(lab, text):
     with pytest.raises(Refused, match="not valid") as refusal:
