@@ -23,8 +23,9 @@ from evaluator.digest import file_digest
 from evaluator.errors import ServerError, ServerRefusal
 
 BLOCK = 2**20
-TRIES = 10  # without a byte of progress: about three minutes
-LONGEST_PAUSE_S = 30.0
+TRIES = 40  # without a byte of progress: about three minutes
+LONGEST_PAUSE_S = 5.0  # a server that is back is not kept waiting
+CALLS = 10  # tries of what is no part
 PART_TIMEOUT_S = 600.0
 HANDS = 4  # parts on their way at once, if they go into the storage itself
 REMEMBERED = 100  # digests of files
@@ -56,7 +57,7 @@ def upload(client: Caller, path: Path, *, about: dict[str, str], sent: Sent) -> 
     """
     size = path.stat().st_size
     body = {**about, "filename": path.name, "size": size, "sha256": remembered_digest(path)}
-    begun = client.call("POST", "uploads/", json=body, tries=TRIES).json()
+    begun = client.call("POST", "uploads/", json=body, tries=CALLS).json()
     url = f"uploads/{begun['id']}/"
     sent(begun["offset"])
     if begun["status"] == "open":
@@ -64,7 +65,7 @@ def upload(client: Caller, path: Path, *, about: dict[str, str], sent: Sent) -> 
             _put_parts(client, path, url, size=size, sent=sent)
         else:
             _send(client.http, path, url, begun, sent=sent)
-        client.call("POST", f"{url}finish/", tries=TRIES)
+        client.call("POST", f"{url}finish/", tries=CALLS)
     sent(size)
     return str(begun["id"])
 
@@ -189,7 +190,7 @@ def _put_parts(client: Caller, path: Path, url: str, *, size: int, sent: Sent) -
     """All parts that the storage lacks, several at once, straight into it."""
     failures = 0
     with httpx.Client(timeout=PART_TIMEOUT_S) as http, ThreadPoolExecutor(HANDS) as hands:
-        while parts := client.call("GET", f"{url}parts/", tries=TRIES).json():
+        while parts := client.call("GET", f"{url}parts/", tries=CALLS).json():
             sent(parts[0]["offset"])
             tries = hands.map(lambda part: _put(http, path, part), parts)
             errors = [error for error in tries if error is not None]

@@ -172,7 +172,7 @@ def test_a_refusal_ends_it_with_the_servers_sentence(site, path, status):
 
 def test_without_progress_it_gives_up_and_says_that_it_can_go_on(site, path):
     site.says = [(503, {}, "Not today.")] * 100
-    with pytest.raises(ServerError, match=r"in 10 tries \(Not today\.\).*run the same command"):
+    with pytest.raises(ServerError, match=r"in 40 tries \(Not today\.\).*run the same command"):
         send(site, path)
     assert patches(site) == uploading.TRIES
     site.says = []
@@ -221,7 +221,7 @@ def test_the_memory_is_bounded(site, tmp_path):
 
 
 def test_a_server_that_is_away_from_the_start_is_told(path, monkeypatch):
-    monkeypatch.setattr(uploading, "TRIES", 1)
+    monkeypatch.setattr(uploading, "CALLS", 1)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
