@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
 VERIFY = ("mandatory", "optional", "none")
+HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Every setting that differs between places, looked at."""
-    return [*_address(), *_secrets(), *_mail(), *_queue(), *_state()]
+    looks = (_address, _secrets, _mail, _queue, _storage, _webhooks, _state)
+    return [message for look in looks for message in look()]
 
 
 def _address() -> Iterator[CheckMessage]:
@@ -90,6 +94,44 @@ def _queue() -> Iterator[CheckMessage]:
         )
 
 
+def _storage() -> Iterator[CheckMessage]:
+    if not settings.STORAGE:
+        return
+    url = urlsplit(settings.STORAGE)
+    options = parse_qs(url.query, keep_blank_values=True)
+    endpoint = urlsplit(options.get("endpoint", ["https://default"])[0])
+    known = options.keys() <= {"endpoint", "region"}
+    reachable = endpoint.scheme in ("http", "https") and endpoint.hostname
+    if url.scheme != "s3" or not url.netloc or "@" in url.netloc or not known or not reachable:
+        yield Error(
+            "CRISTA_STORAGE is no address of a bucket.",  # not shown: somebody put a password in it
+            hint="Use s3://bucket/prefix?endpoint=https://s3.example.org&region=eu-1, with the "
+            "credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or unset it to keep files "
+            "in CRISTA_HOME.",
+            id="crista.E012",
+        )
+
+
+def _webhooks() -> Iterator[CheckMessage]:
+    wrong = [entry for entry in settings.WEBHOOK_HOSTS if not _is_host_or_network(entry)]
+    if wrong:
+        yield Error(
+            f"CRISTA_WEBHOOK_HOSTS holds what is neither a host nor a network: {wrong}.",
+            hint="Give names without https:// or a port, such as hooks.example.org or "
+            "*.example.org, and networks such as 10.1.0.0/16.",
+            id="crista.E013",
+        )
+
+
+def _is_host_or_network(entry: str) -> bool:
+    try:
+        ipaddress.ip_network(entry)
+    except ValueError:
+        # Digits alone are a network that was mistyped: no host's name ends in a number.
+        return bool(HOST.fullmatch(entry)) and not entry.rpartition(".")[2].isdigit()
+    return True
+
+
 def _state() -> Iterator[CheckMessage]:
     folder = settings.STATE_DIR
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -98,6 +140,7 @@ def _state() -> Iterator[CheckMessage]:
             hint="Set CRISTA_HOME to a folder that the site's user owns.",
             id="crista.E010",
         )
+        return
     free = shutil.disk_usage(folder).free
     if free < settings.UPLOAD_RESERVE_BYTES:
         yield Warning(

@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class QueueMissing(Exception):
-    """Nobody has said where the queue server is."""
+    """Nobody has said where the queue server is, or not in a way that could be understood."""
 
 
 def queue_url() -> str:
@@ -63,7 +63,12 @@ def connection() -> Redis:
 @cache
 def _connect(url: str) -> Redis:
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3)
-    return Redis.from_url(url, socket_connect_timeout=2, retry=retry)
+    try:
+        return Redis.from_url(url, socket_connect_timeout=2, retry=retry)
+    except ValueError as error:
+        raise QueueMissing(
+            "No queue server: its address is none. REDIS_URL takes redis://:password@host:6379/0."
+        ) from error
 
 
 def enqueue(

@@ -32,6 +32,7 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 import structlog
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 from server.secret import secret_key
 
@@ -158,10 +159,11 @@ EMAIL_FILE_PATH = STATE_DIR / "mail"
 if _mail := os.environ.get("CRISTA_EMAIL_URL"):
     _parts = urlsplit(_mail)
     EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    EMAIL_HOST, EMAIL_PORT = _parts.hostname or "localhost", _parts.port or 25
+    EMAIL_USE_SSL = _parts.scheme == "smtps"
+    EMAIL_HOST = _parts.hostname or "localhost"
+    EMAIL_PORT = _parts.port or (465 if EMAIL_USE_SSL else 25)
     EMAIL_HOST_USER = unquote(_parts.username or "")
     EMAIL_HOST_PASSWORD = unquote(_parts.password or "")
-    EMAIL_USE_SSL = _parts.scheme == "smtps"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
@@ -236,7 +238,13 @@ ITEM_LEASE_S = 90  # a scoring item without a sign of life for this long is give
 ITEM_ATTEMPTS = 3
 ITEM_DEATHS = 2  # processes that one target may bring down before it is quarantined
 ITEM_PAUSE_S = 10  # before the second attempt; twice as long before the third
-LARGE_ITEM_BYTES = int(float(os.environ.get("CRISTA_LARGE_GB") or 8) * 10**9)
+try:
+    LARGE_ITEM_BYTES = int(float(os.environ.get("CRISTA_LARGE_GB") or 8) * 10**9)
+except (ValueError, OverflowError) as error:
+    raise ImproperlyConfigured(
+        f"CRISTA_LARGE_GB is {os.environ['CRISTA_LARGE_GB']!r}. Give a number of gigabytes, such "
+        "as 8."
+    ) from error
 CHECK_ATTEMPTS = 3
 NOTICE_ATTEMPTS = 8  # tries to send a mail or to post to a webhook, ever further apart
 NOTICE_KEEP_DAYS = 365

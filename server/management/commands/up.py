@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from server import arguments
 from server.queue import QUEUES, QUICK, SCORE
 from server.supervisor import (
     Program,
@@ -35,14 +36,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-        parser.add_argument("--port", type=int, help="default: the first free one from 8000")
+        parser.add_argument(
+            "--port", type=arguments.port, help="default: the first free one from 8000"
+        )
         parser.add_argument(
             "--workers",
-            type=int,
+            type=arguments.workers,
             default=os.cpu_count() or 1,
             help="how many score; one more does what takes seconds",
         )
-        parser.add_argument("--reconcile-every", type=float, default=60, metavar="SECONDS")
+        parser.add_argument(
+            "--reconcile-every", type=arguments.seconds, default=60, metavar="SECONDS"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis.exceptions import RedisError
 
+from server import arguments
 from server.queue import CHECK, QueueMissing, make_scheduler
 from server.submissions.upkeep import reconcile_now
 
@@ -21,7 +22,7 @@ class Command(BaseCommand):
     help = "Ask workers to reconcile at regular intervals, until stopped."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--every", type=int, default=60, metavar="SECONDS")
+        parser.add_argument("--every", type=arguments.whole_seconds, default=60, metavar="SECONDS")
 
     def handle(self, *args: Any, every: int, **options: Any) -> None:
         try:

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import close_old_connections
 from django.utils.timezone import now
 
+from server import arguments
 from server.submissions.upkeep import reconcile
 
 log = structlog.get_logger(__name__)
@@ -19,7 +20,9 @@ class Command(BaseCommand):
     help = "Hand on what was lost, publish what is complete, delete uploads that expired."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--every", type=float, metavar="SECONDS", help="go on until stopped")
+        parser.add_argument(
+            "--every", type=arguments.seconds, metavar="SECONDS", help="go on until stopped"
+        )
 
     def handle(self, *args: Any, every: float | None = None, **options: Any) -> None:
         if every is None:
