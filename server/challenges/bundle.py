@@ -48,9 +48,12 @@ OPTIONAL = {
 }  # fmt: skip
 MOMENTS = ("opens", "closes", "embargo", "merge_until")
 WORDS = {"visibility": Visibility, "selection": Selection, "detail": Detail}
+MOST = 2**31 - 1
 NUMBERS = {
-    "digits": 0, "per_day": 0, "total": 0, "attempts_per_day": 0, "max_bytes": 1, "concurrent": 1,
+    "digits": (0, 15), "per_day": (0, MOST), "total": (0, MOST), "attempts_per_day": (0, MOST),
+    "max_bytes": (1, 2**63 - 1), "concurrent": (1, MOST),
 }  # fmt: skip
+LETTERS = {"slug": 60, "title": 120, "summary": 400}  # most that a text may have
 
 
 class BundleError(Exception):
@@ -106,9 +109,11 @@ def read_bundle(folder: Path) -> Bundle:
         rules, mistakes = _rules(folder, values)
     if rules is None or mistakes:
         raise BundleError([f"{folder.name}: {mistake}" for mistake in mistakes])
+    files = (folder / values[key] for key in ("overview", "rules"))
+    texts = [_text(file) if file.is_file() else "" for file in files]
     return Bundle(
         slug=values["slug"], title=values["title"], summary=values["summary"], rules=rules,
-        overview=_text(folder / values["overview"]), rules_text=_text(folder / values["rules"]),
+        overview=texts[0], rules_text=texts[1],
         note=values["note"], phases=tuple(_plan(phase) for phase in table["phase"]),
     )  # fmt: skip
 
@@ -117,8 +122,8 @@ def _table(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise BundleError([f"{file} is missing. docs/organiser.md shows a complete one."])
     try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(_text(file))
+    except tomllib.TOMLDecodeError as error:
         raise BundleError([f"{file} is not TOML: {error}."]) from error
 
 
@@ -132,13 +137,19 @@ def _mistakes(values: dict[str, Any], phases: Any) -> Iterator[str]:
             yield f"challenge.toml has an unknown key {key!r}. Known: {[*REQUIRED, *OPTIONAL]}."
         elif not isinstance(value, str):
             yield f"challenge.toml: {key} must be text; got {value!r}."
+        else:
+            yield from _length_mistake(key, value)
     yield from _slug_mistake("slug", values.get("slug"))
-    if (protocol := values.get("protocol")) and protocol not in scoring.protocols():
+    protocol = values.get("protocol")
+    if isinstance(protocol, str) and protocol not in scoring.protocols():
         yield f"there is no protocol {protocol!r}. Known: {', '.join(scoring.protocols())}."
     if not isinstance(phases, list) or not phases:
         yield "challenge.toml needs at least one [[phase]]."
         return
-    slugs = [phase.get("slug") for phase in phases]
+    if not all(isinstance(phase, dict) for phase in phases):
+        yield f"each phase is a table below [[phase]]; got phase = {phases!r}."
+        return
+    slugs = [phase["slug"] for phase in phases if isinstance(phase.get("slug"), str)]
     if doubled := {slug for slug in slugs if slugs.count(slug) > 1}:
         yield f"two phases share the slug {doubled.pop()!r}."
     for number, phase in enumerate(phases, start=1):
@@ -154,6 +165,24 @@ def _phase_mistakes(phase: dict[str, Any]) -> Iterator[str]:
         yield f"{', '.join(missing)} must be given."
         return
     yield from _slug_mistake("slug", phase["slug"])
+    yield from _length_mistake("slug", phase["slug"])
+    if isinstance(phase["title"], str):
+        yield from _length_mistake("title", phase["title"])
+    else:
+        yield f"title must be text; got {phase['title']!r}."
+    yield from _moment_mistakes(phase)
+    for key, words in WORDS.items():
+        if key in phase and phase[key] not in words.values:
+            yield f"{key} is one of {', '.join(words.values)}; got {phase[key]!r}."
+    for key, (least, most) in NUMBERS.items():
+        value = phase.get(key, least)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            yield f"{key} is a whole number of at least {least}; got {value!r}."
+        elif value > most:
+            yield f"{key} is at most {most}; got {value!r}."
+
+
+def _moment_mistakes(phase: dict[str, Any]) -> Iterator[str]:
     opens, closes = _moment(phase["opens"]), _moment(phase["closes"])
     if opens is None or closes is None:
         yield "opens and closes are dates with time, such as 2026-01-31T12:00:00Z."
@@ -162,18 +191,19 @@ def _phase_mistakes(phase: dict[str, Any]) -> Iterator[str]:
     for key in MOMENTS[2:]:
         if key in phase and _moment(phase[key]) is None:
             yield f"{key} is a date with time, such as 2026-01-31T12:00:00Z; got {phase[key]!r}."
-    for key, words in WORDS.items():
-        if key in phase and phase[key] not in words.values:
-            yield f"{key} is one of {', '.join(words.values)}; got {phase[key]!r}."
-    for key, least in NUMBERS.items():
-        value = phase.get(key, least)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            yield f"{key} is a whole number of at least {least}; got {value!r}."
 
 
 def _slug_mistake(name: str, value: Any) -> Iterator[str]:
     if value is not None and not (isinstance(value, str) and slug_re.match(value)):
         yield f"{name} is made of letters, digits, - and _; got {value!r}."
+
+
+def _length_mistake(name: str, value: Any) -> Iterator[str]:
+    """Of texts: a title may not be empty, and none longer than its place in the database."""
+    if isinstance(value, str) and len(value) > LETTERS.get(name, len(value)):
+        yield f"{name} has at most {LETTERS[name]} letters; got {len(value)}."
+    if name == "title" and isinstance(value, str) and not value.strip():
+        yield "title must not be empty."
 
 
 def _rules(folder: Path, values: dict[str, Any]) -> tuple[scoring.Rules | None, list[str]]:
@@ -183,7 +213,7 @@ def _rules(folder: Path, values: dict[str, Any]) -> tuple[scoring.Rules | None, 
     if absent := [str(f) for f in (table, definitions) if not f.is_file()]:
         return None, [f"{' and '.join(absent)} must be there: the manifest and its labels."]
     rules = scoring.Rules(
-        table.read_text("utf-8"), definitions.read_text("utf-8"), values["protocol"],
+        _text(table), _text(definitions), values["protocol"],
         (folder / values["truth"]).resolve(),
     )  # fmt: skip
     try:
@@ -210,4 +240,8 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _text(file: Path) -> str:
-    return file.read_text("utf-8") if file.is_file() else ""
+    """What a file says.  BundleError: it is not UTF-8."""
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError([f"{file} is not text in UTF-8: {error}. Save it as such."]) from error
