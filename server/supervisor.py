@@ -36,6 +36,7 @@ daemonize no
 """
 STOP_SECONDS = 20.0
 YOUNG_SECONDS = 15.0  # who dies before is likely to die again
+FIRST_PAUSE = 0.1  # seconds; twice as long for each that dies young
 LONGEST_PAUSE = 30.0
 STOPS = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1
@@ -62,7 +63,7 @@ class Running:
     program: Program
     process: subprocess.Popen[bytes]
     started: float
-    pause: float = 0.5
+    pause: float = FIRST_PAUSE
     restart_at: float | None = None
 
 
@@ -86,11 +87,11 @@ class Supervisor:
         for item in self.running:
             if item.restart_at is None and item.process.poll() is not None:
                 young = now - item.started < YOUNG_SECONDS
-                item.pause = min(item.pause * 2, LONGEST_PAUSE) if young else 0.5
+                item.pause = min(item.pause * 2, LONGEST_PAUSE) if young else FIRST_PAUSE
                 item.restart_at = now + item.pause
                 self.tell(
                     f"{item.program.name} stopped with status {item.process.returncode}; it starts "
-                    f"again in {item.pause:.0f} s. Its log: {self.logs / item.program.name}.log"
+                    f"again in {item.pause:.1f} s. Its log: {self.logs / item.program.name}.log"
                 )
             elif item.restart_at is not None and now >= item.restart_at:
                 with _uninterrupted():
