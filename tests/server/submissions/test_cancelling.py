@@ -23,12 +23,12 @@ found = items.Found(SCORE, "c" * 64, reused=False, seconds=1.0)
 
 
 @pytest.fixture
-def ada(transactional_db):
+def ada(db):
     return person("Ada")
 
 
 @pytest.fixture
-def where(transactional_db):
+def where(db):
     return entries.phase(entries.challenge(), per_day=2)
 
 
@@ -74,7 +74,7 @@ def test_once_a_target_is_held_it_is_used(row):
 
 
 def test_what_has_a_score_keeps_it_and_no_result_is_made_of_it(row):
-    first, second, third = row.items.order_by("pk")
+    first, second, _ = row.items.order_by("pk")
     Item.objects.filter(pk=first.pk).update(status="scored", score=SCORE)
     hold(second)
     cancelled(row)
