@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,6 +113,7 @@ def quota(
     rows = [{"what": name, **found[key]} for key, name in ALLOWANCES.items() if found.get(key)]
     for row in rows:
         row["limit"] = "none" if row["limit"] is None else row["limit"]
+        row["resets"] = _moment(row["resets"])
     _print_rows(("what", "used", "limit", "left", "resets"), rows, as_json=False)
     print(found.get("refusal") or "You can submit now.")
 
@@ -252,6 +254,13 @@ def _print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], *, as_js
 
 def _print_json(answer: object) -> None:
     print(json.dumps(answer, indent=1))
+
+
+def _moment(text: str | None) -> str | None:
+    """`2026-05-04 09:30:28 UTC` of a server's moment."""
+    if text is None:
+        return None
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _cell(value: Any) -> str:
