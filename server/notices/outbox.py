@@ -86,8 +86,8 @@ def forget_old(*, at: datetime) -> int:
 
 
 def _people(*, team: Team | None, user: User | None, staff: bool) -> list[User]:
-    """Everybody who is to know, once each, in the order of their keys."""
-    found = {user.pk: user} if user else {}
+    """Everybody who is to know and whose account is open, once each, in the order of their keys."""
+    found = {user.pk: user} if user and user.is_active else {}
     if team is not None:
         found |= {person.pk: person for person in team.members.filter(is_active=True)}
     if staff:
