@@ -356,6 +356,7 @@ def test_quota_is_told_with_what_is_left(logged_in, packed, phase, ada):
     entries.submission(phase, ada.own_team, status="scored", created=now())
     said = logged_in("quota", "live")
     assert "scored in 24 hours" in said
+    assert " UTC " in said  # when the next one comes back
     assert "You can submit now." in said
     told = json.loads(logged_in("quota", "live", "--json"))
     assert (told["per_day"]["used"], told["per_day"]["left"]) == (1, 2)
