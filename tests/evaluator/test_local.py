@@ -165,7 +165,7 @@ def test_a_rejected_submission_leaves_no_journal(challenge, tmp_path):
     done = subprocess.run(
         arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "is not a zip file" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
