@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,17 @@ def listen(parent: int) -> None:
 def parent_is_gone() -> bool:
     """True if the worker that began this job was killed."""
     return _process.parent != 0 and os.getppid() != _process.parent
+
+
+def orphaned(*, within: float = 0.5) -> bool:
+    """The same, for a job that was just told to stop.  within: seconds to make sure.
+
+    A worker of several threads dies thread by thread: the signal may come before the last one ends.
+    """
+    deadline = time.monotonic() + within
+    while not (gone := parent_is_gone()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return gone
 
 
 def ask() -> None:

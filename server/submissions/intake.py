@@ -103,7 +103,7 @@ def check_again(
 
 def _return(submission: Submission) -> None:
     """Give a check back: without a trace if we were asked to, as an attempt if we were orphaned."""
-    if interruption.parent_is_gone():
+    if interruption.orphaned():
         check_again(submission, error=None, note="the worker was killed")
     elif submission.advance(
         Status.RECEIVED, lease=None, checks=submission.checks - 1, note="its worker was stopped"

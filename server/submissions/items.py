@@ -184,7 +184,7 @@ def _return(item: Item) -> None:
 
     An item that brings down workers would otherwise be tried for ever.
     """
-    if interruption.parent_is_gone():
+    if interruption.orphaned():
         leases.take_back(item, trouble="the worker was killed")
     else:
         leases.give_back(item)

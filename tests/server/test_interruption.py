@@ -94,3 +94,21 @@ with interruptible():
     print("began")
 """
     assert said(code) == ["began"]
+
+
+def test_an_orphan_makes_sure_for_a_moment_that_it_is_one():
+    code = """
+import time
+read, write = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        interruption.listen(os.getppid())
+        found = [interruption.orphaned(within=0), interruption.orphaned(within=20)]
+        os.write(write, f"{found[0]} {found[1]}".encode())
+        os._exit(0)
+    time.sleep(0.3)  # a worker whose threads end one after the other
+    os._exit(0)
+os.close(write)
+print(os.read(read, 100).decode())
+"""
+    assert said(code) == ["False", "True"]
