@@ -48,12 +48,16 @@ class SupervisorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process to keep alive.  stop: the signal that asks it to finish its work and leave."""
+    """One process to keep alive.  stop: the signal that asks it to finish its work and leave.
+
+    files: descriptors of ours that it gets under the same numbers.
+    """
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop: signal.Signals = signal.SIGTERM
+    files: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -120,6 +124,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops in order
                 preexec_fn=_begin_as_child,
+                pass_fds=program.files,
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -29,6 +30,7 @@ from server.supervisor import (
 )
 
 READY_SECONDS = 180.0
+BACKLOG = 2048  # connections that wait for the site
 
 
 class Command(BaseCommand):
@@ -88,12 +90,13 @@ def installation(
             try:
                 address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}"
                 os.environ.setdefault("CRISTA_URL", address)
-                start(
-                    supervisor, state, host=host, port=port, workers=workers,
-                    reconcile_every=reconcile_every,
-                )  # fmt: skip
-                wait_until_ready(supervisor, f"http://{host}:{port}/readyz")
-                yield supervisor, address
+                with socket.create_server((host, port), backlog=BACKLOG) as door:
+                    start(
+                        supervisor, state, door=door.fileno(), workers=workers,
+                        reconcile_every=reconcile_every,
+                    )  # fmt: skip
+                    wait_until_ready(supervisor, f"http://{host}:{port}/readyz")
+                    yield supervisor, address
             finally:
                 # A second Ctrl-C must not leave half of the programs behind.
                 for number in (signal.SIGINT, signal.SIGTERM):
@@ -104,10 +107,13 @@ def installation(
 
 
 def start(
-    supervisor: Supervisor, state: Path, *, host: str, port: int, workers: int,
-    reconcile_every: float,
-) -> None:  # fmt: skip
-    """Start the queue server (unless REDIS_URL names one), the site, workers and reconciler."""
+    supervisor: Supervisor, state: Path, *, door: int, workers: int, reconcile_every: float
+) -> None:
+    """Start the queue server (unless REDIS_URL names one), the site, workers and reconciler.
+
+    door: the descriptor the site listens on.  It is ours: while a site that died starts again,
+    people wait in line instead of finding nobody, and no heir of the old one keeps the port.
+    """
     url = os.environ.get("REDIS_URL")
     if not url:
         queue, url = queue_program(state)
@@ -115,11 +121,11 @@ def start(
     environment = {"REDIS_URL": url, "OPENBLAS_NUM_THREADS": "1"}
     manage = (sys.executable, str(settings.BASE_DIR / "manage.py"))
     gunicorn = (
-        *(sys.executable, "-m", "gunicorn", "server.wsgi", "--bind", f"{host}:{port}"),
+        *(sys.executable, "-m", "gunicorn", "server.wsgi", "--bind", f"fd://{door}"),
         *("--worker-class", "gthread", "--workers", "2", "--threads", "8", "--timeout", "120"),
         *("--chdir", str(settings.BASE_DIR), "--access-logfile", "-", "--no-control-socket"),
     )
-    supervisor.start(Program("site", gunicorn, environment))
+    supervisor.start(Program("site", gunicorn, environment, files=(door,)))
     for name, queues in duties(workers).items():
         supervisor.start(Program(name, (*manage, "worker", "--queues", *queues), environment))
     again = ("reconcile", "--every", f"{reconcile_every:g}")
