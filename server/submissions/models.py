@@ -31,6 +31,7 @@ class Upload(Staged):
     """Bytes in parts.  What is stored is what was received: no count of it is kept here.
 
     sha256: what the participant says it will be (may be empty), and once finished what it is.
+    received: its SHA-256 if one process received it all, else empty.
     verified: bytes read again for the digest; attempts: how often that was begun.  trouble: why the
     bytes were removed, for the team.  multipart, part_size: only of an upload into a bucket.
     """
@@ -54,6 +55,7 @@ class Upload(Staged):
     filename = models.CharField(max_length=200)
     size = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64, blank=True)
+    received = models.CharField(max_length=64, blank=True, editable=False)
     verified = models.PositiveBigIntegerField(default=0, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     trouble = models.TextField(blank=True, editable=False)

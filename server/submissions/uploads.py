@@ -16,6 +16,7 @@ from server.accounts.models import Team, User
 from server.challenges.models import Phase
 from server.errors import Refused
 from server.submissions import storage
+from server.submissions.growing import Growing
 from server.submissions.models import Submission, Upload
 from server.submissions.quota import refuse_submission
 
@@ -26,6 +27,7 @@ VERIFY_JOB = "server.submissions.verification.verify"
 GIVE_UP_JOB = "server.submissions.verification.give_up"
 SLOWEST = 10_000_000  # bytes per second that a digest is computed at, at worst
 Status = Upload.Status
+_growing = Growing()
 
 
 class Stream(Protocol):
@@ -88,10 +90,14 @@ def write(
         raise over(upload)
     with _held(upload, whole=checksum is not None) as end:
         _refuse_part(upload, at=end.offset, offset=offset, length=length)
-        if checksum is None:
-            _receive(stream, end, length=length)
-        else:
-            _receive_whole(stream, end, length=length, checksum=checksum)
+        digested = _growing.take(upload.pk, end)
+        try:
+            if checksum is None:
+                _receive(stream, digested, length=length)
+            else:
+                _receive_whole(stream, digested, length=length, checksum=checksum)
+        finally:
+            _growing.keep(upload.pk, digested)
         arrived = end.offset
         Upload.objects.filter(pk=upload.pk).update(changed=now(), expires=_expiry(now()))
         if arrived == upload.size:
@@ -292,5 +298,6 @@ def _receive_whole(
 
 def _ask_for_verification(upload: Upload) -> None:
     """For whoever holds the bytes: nobody writes from here on."""
-    if upload.advance(Status.VERIFYING, by=upload.user):
+    received = _growing.finish(upload.pk, upload.size)
+    if upload.advance(Status.VERIFYING, by=upload.user, received=received):
         ask_for_verification(upload)
