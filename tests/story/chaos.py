@@ -255,7 +255,7 @@ class Nemesis(threading.Thread):
                 self.blows[name]()
                 self.tally.blows[name] += 1
                 self.left -= 1
-            except (psutil.Error, RedisError, LookupError, OSError):
+            except (psutil.Error, RedisError, psycopg.OperationalError, LookupError, OSError):
                 continue  # there was nothing to strike at that moment
 
     def programs(self) -> list[psutil.Process]:
