@@ -20,6 +20,7 @@ from rest_framework.throttling import (
 )
 
 HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+NUMBERS = "crista.rate"  # in a request's META
 
 
 class _Told(SimpleRateThrottle):
@@ -62,12 +63,12 @@ class RateHeaders:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        for name, number in zip(HEADERS, getattr(request, "rate", ()), strict=False):
+        for name, number in zip(HEADERS, request.META.get(NUMBERS, ()), strict=False):
             response.headers[name] = str(number)
         return response
 
 
 def _tell(request: HttpRequest, numbers: tuple[int, int, int]) -> None:
-    before = getattr(request, "rate", None)
+    before = request.META.get(NUMBERS)
     if before is None or numbers[1] < before[1]:
-        request.rate = numbers  # type: ignore[attr-defined]
+        request.META[NUMBERS] = numbers

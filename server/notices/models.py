@@ -45,7 +45,7 @@ class Notice(models.Model):
     text = models.TextField()
     path = models.CharField(max_length=300)
     facts = models.JSONField(default=dict)
-    once = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 -- many are None
+    once = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 -- unique, and most have none
     created = models.DateTimeField(default=now, editable=False, db_index=True)
 
     class Meta:

@@ -61,8 +61,7 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> str:
     Raises Undelivered: the address is not allowed, nobody answers within the limit, or the answer
     is no success.  Nothing of an answer but its status is read.
     """
-    target = _target(url)
-    port = target.port or 443
+    target, port = _target(url)
     connection = _Pinned(str(target.hostname), port, _resolve(str(target.hostname), port))
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
     try:
@@ -113,13 +112,13 @@ def _deadline(connection: HTTPSConnection) -> Iterator[None]:
         timer.cancel()
 
 
-def _target(url: str) -> SplitResult:
-    """The parts of an address that is allowed.  Raises Undelivered."""
+def _target(url: str) -> tuple[SplitResult, int]:
+    """The parts of an address that is allowed, and its port.  Raises Undelivered."""
     if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
         raise Undelivered(f"an address is at most {LONGEST_URL} printable ASCII characters")
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 -- raises if it is no number
+        port = parts.port or 443
     except ValueError as error:
         raise Undelivered("this is no address") from error
     if parts.scheme != "https" or not parts.hostname:
@@ -128,7 +127,7 @@ def _target(url: str) -> SplitResult:
         raise Undelivered("it holds a name or a password")
     if not any(fnmatchcase(parts.hostname, host) for host in settings.WEBHOOK_HOSTS):
         raise Undelivered(f"{parts.hostname} is not listed")
-    return parts
+    return parts, port
 
 
 def _resolve(host: str, port: int) -> str:

@@ -287,8 +287,14 @@ class BucketEnd:
                 self._put()
 
     def cut(self, offset: int) -> None:
-        """Never asked for: what must come whole goes through `WholeEnd`."""
-        raise NotImplementedError
+        """Forget what came after that.
+
+        Raises ValueError if a part holds it already: what may be cut off goes through `WholeEnd`.
+        """
+        if offset < self._whole:
+            raise ValueError(f"{self._whole} bytes are in parts; they cannot end at {offset}")
+        self._rest.seek(offset - self._whole)
+        self._rest.truncate()
 
     def keep(self) -> None:
         """Put the rest: as the last part if it is that, else as the tail."""

@@ -77,7 +77,7 @@ class Growing:
                 self._known.popitem(last=False)
 
     def finish(self, key: uuid.UUID, size: int) -> str:
-        """The digest in hex of an upload's `size` bytes; "" if this process did not see them all."""
+        """The digest in hex of an upload's `size` bytes; "" if it is not known of all of them."""
         with self._lock:
             offset, sha = self._known.pop(key, (0, None))
         return sha.hexdigest() if sha is not None and offset == size else ""

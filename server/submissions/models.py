@@ -43,8 +43,8 @@ class Upload(Staged):
         EXPIRED = "expired"
 
     STEPS = {
-        Status.OPEN: frozenset({Status.VERIFYING, Status.FINISHED, Status.EXPIRED}),
-        Status.VERIFYING: frozenset({Status.FINISHED, Status.EXPIRED, Status.OPEN}),
+        Status.OPEN: frozenset({Status.VERIFYING, Status.EXPIRED}),
+        Status.VERIFYING: frozenset({Status.FINISHED, Status.EXPIRED}),
         Status.FINISHED: frozenset({Status.EXPIRED}),  # only if nobody submits it
     }
 

@@ -15,9 +15,8 @@ from rest_framework.views import APIView
 
 from server.api import Organising, asker
 from server.submissions import intake
+from server.submissions.evaluation import BAD
 from server.submissions.models import Item, Submission
-
-BAD = (Item.Status.QUARANTINED, Item.Status.FAILED)
 
 
 class TroubleSerializer(serializers.ModelSerializer[Item]):

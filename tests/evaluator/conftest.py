@@ -54,5 +54,5 @@ def golden(tmp_path_factory) -> Golden:
     if not folder.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"{folder} is missing: the official results cannot be compared")
-        pytest.skip(f"no official results at {folder}; the rules were tested by hand")
+        pytest.skip(f"no recorded official results at {folder}; the cases written by hand ran")
     return Golden(folder, tmp_path_factory.mktemp("golden"), Cases(folder).generator)

@@ -3,6 +3,8 @@
 DATABASE_URL=… REDIS_URL=… CRISTA_HOME=… python -m tests.server.submissions.races
 """
 
+# ruff: noqa: E402  (models can be imported once Django knows its settings)
+
 import json
 import os
 import threading
@@ -19,15 +21,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
 django.setup()
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # they take long
 
-from server.accounts import audit, invitations  # noqa: E402
-from server.accounts.models import AuditEvent, Team  # noqa: E402
-from server.accounts.teams import create_team  # noqa: E402
-from server.errors import Refused  # noqa: E402
-from server.submissions import grants, intake, merging  # noqa: E402
-from server.submissions.models import Submission, Upload  # noqa: E402
-from server.submissions.quota import quota  # noqa: E402
-from tests.server import entries  # noqa: E402
-from tests.server.making import person, stored  # noqa: E402
+from server.accounts import audit, invitations
+from server.accounts.models import AuditEvent, Team
+from server.accounts.teams import create_team
+from server.errors import Refused
+from server.submissions import grants, intake, merging
+from server.submissions.models import Submission, Upload
+from server.submissions.quota import quota
+from tests.server import entries
+from tests.server.making import person, stored
 
 MANY, ROUNDS = 60, 4
 

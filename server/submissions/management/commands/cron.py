@@ -29,6 +29,6 @@ class Command(BaseCommand):
             scheduler = make_scheduler(
                 reconcile_now, queue=CHECK, every_s=every, timeout_s=TIMEOUT_S
             )
-            scheduler.start()  # type: ignore[no-untyped-call]
+            scheduler.start()  # type: ignore[no-untyped-call]  # RQ has no types
         except (RedisError, QueueMissing) as error:
             raise CommandError(f"The queue server is away: {error}") from error
