@@ -30,9 +30,7 @@ from tests.server.stages.targets import (
 
 GIB = 1 << 30
 ROOMY = Limits(4 * GIB, 60.0, 60.0)
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="workers run on Linux alone"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers run on Linux alone")
 
 
 @pytest.fixture
