@@ -8,7 +8,6 @@ import time
 
 import httpx
 import pytest
-from django.core.cache import cache
 from django.db import connection
 from django.utils.timezone import now
 from typer.testing import CliRunner
@@ -19,39 +18,11 @@ from evaluator.client import Client, Credentials
 from evaluator.digest import file_digest
 from evaluator.errors import EvaluatorError, NotScored
 from server.accounts.models import Token
-from server.challenges.bundle import read_bundle
-from server.challenges.loading import load
-from server.challenges.models import Phase
 from server.submissions.models import Evaluation, Item, Submission, Upload
 from tests.server import entries
-from tests.server.making import PASSWORD, make_bundle, person
-from tests.synthetic import write_submission
+from tests.server.making import PASSWORD
 
 Status = Submission.Status
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("bundle"), slug="live")
-
-
-@pytest.fixture(scope="module")
-def packed(bundle):
-    path = bundle.parent / "packed.zip"
-    write_submission(path, bundle)
-    return path
-
-
-@pytest.fixture
-def ada(transactional_db, bundle):
-    cache.clear()  # throttles count anew
-    load(read_bundle(bundle), in_place=True)
-    return person("Ada")
-
-
-@pytest.fixture
-def phase(ada):
-    return Phase.objects.get(challenge__slug="live")
 
 
 @pytest.fixture
