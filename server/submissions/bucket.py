@@ -1,7 +1,7 @@
 """Uploads in an S3-compatible bucket, as multipart uploads: what the bucket lists is what arrived.
 
-Parts of one size come straight from the sender through signed addresses, or through us in any
-pieces.  What does not fill a part waits beside it as an object of its own, the tail.
+Parts come straight from the sender through signed addresses, or through us in any pieces.  What
+does not fill a part waits beside it as an object of its own, the tail.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
 from server.errors import Refused
-from server.submissions.disk import locked, no_room_here
+from server.submissions.disk import locked
 from server.submissions.fetched import Fetched
 from server.submissions.models import Upload
+from server.submissions.parts import PartsEnd, WholeEnd, length_of, parts_of, unbroken
 
 BLOCK = 2**20
 MOST_PARTS = 10_000  # of one multipart upload, by the protocol
@@ -122,7 +123,7 @@ class Bucket:
         return found
 
     @contextmanager
-    def held(self, upload: Upload, *, whole: bool) -> Iterator[BucketEnd | WholeEnd]:
+    def held(self, upload: Upload, *, whole: bool) -> Iterator[PartsEnd | WholeEnd]:
         """The end, for one request of this machine at a time.
 
         Two machines may write at once: each part has one place, so nothing gets out of order, and
@@ -132,11 +133,12 @@ class Bucket:
         with (scratch / f"{upload.id}.lock").open("ab") as lock:
             locked(lock)
             with tempfile.TemporaryFile(dir=scratch) as rest:
+                end = self._end(upload, rest)
                 if not whole:
-                    yield BucketEnd(self, upload, rest)
+                    yield end
                     return
                 with tempfile.TemporaryFile(dir=scratch) as pending:
-                    yield WholeEnd(BucketEnd(self, upload, rest), pending)
+                    yield WholeEnd(end, pending)
 
     def put_part(self, upload: Upload, number: int, body: BinaryIO) -> None:
         """Put a part at its place."""
@@ -230,6 +232,11 @@ class Bucket:
                 )
         return len(orphans) + len(lost)
 
+    def _end(self, upload: Upload, rest: BinaryIO) -> PartsEnd:
+        whole = unbroken(upload, self.parts(upload) or {})
+        self.fetch(_tail(upload, whole), rest)
+        return PartsEnd(self, upload, rest, whole=whole)
+
     def _begun(self) -> list[dict[str, Any]]:
         pages = self.s3.get_paginator("list_multipart_uploads")
         with _spoken():
@@ -260,109 +267,6 @@ class Bucket:
         with _spoken():
             for key in keys:
                 self.s3.delete_object(Bucket=self.name, Key=key)
-
-
-class BucketEnd:
-    """The end of a multipart upload.  rest: a file that holds what fills no part yet."""
-
-    def __init__(self, bucket: Bucket, upload: Upload, rest: BinaryIO) -> None:
-        self._bucket, self._upload, self._rest = bucket, upload, rest
-        self._whole = unbroken(upload, bucket.parts(upload) or {})
-        bucket.fetch(_tail(upload, self._whole), rest)
-
-    @property
-    def offset(self) -> int:
-        """Whole parts and the rest."""
-        return self._whole + self._rest.tell()
-
-    def append(self, block: bytes) -> None:
-        """Add bytes; each part goes as soon as it is full."""
-        view = memoryview(block)
-        while view:
-            room = self._upload.part_size - self._rest.tell()
-            with no_room_here():
-                self._rest.write(view[:room])
-            view = view[room:]
-            if self._rest.tell() == self._upload.part_size:
-                self._put()
-
-    def cut(self, offset: int) -> None:
-        """Forget what came after that.
-
-        Raises ValueError if a part holds it already: what may be cut off goes through `WholeEnd`.
-        """
-        if offset < self._whole:
-            raise ValueError(f"{self._whole} bytes are in parts; they cannot end at {offset}")
-        self._rest.seek(offset - self._whole)
-        self._rest.truncate()
-
-    def keep(self) -> None:
-        """Put the rest: as the last part if it is that, else as the tail."""
-        if self._rest.tell() and self.offset == self._upload.size:
-            self._put()
-        elif length := self._rest.tell():
-            self._rest.seek(0)
-            self._bucket.put_tail(self._upload, self._whole, self._rest)
-            self._rest.seek(length)
-
-    def _put(self) -> None:
-        length = self._rest.tell()
-        self._rest.seek(0)
-        self._bucket.put_part(self._upload, self._whole // self._upload.part_size + 1, self._rest)
-        self._rest.seek(0)
-        self._rest.truncate()
-        self._whole += length
-
-
-class WholeEnd:
-    """An end that passes nothing on before `keep`: its bytes come with a checksum."""
-
-    def __init__(self, end: BucketEnd, pending: BinaryIO) -> None:
-        self._end, self._pending = end, pending
-
-    @property
-    def offset(self) -> int:
-        """With what waits."""
-        return self._end.offset + self._pending.tell()
-
-    def append(self, block: bytes) -> None:
-        """Set aside."""
-        with no_room_here():
-            self._pending.write(block)
-
-    def cut(self, offset: int) -> None:
-        """Forget what waits after that."""
-        self._pending.seek(offset - self._end.offset)
-        self._pending.truncate()
-
-    def keep(self) -> None:
-        """Pass on what waits."""
-        self._pending.seek(0)
-        while block := self._pending.read(BLOCK):
-            self._end.append(block)
-        self._pending.seek(0)
-        self._pending.truncate()
-        self._end.keep()
-
-
-def parts_of(upload: Upload) -> int:
-    """How many parts a whole upload has."""
-    return -(-upload.size // upload.part_size)
-
-
-def length_of(upload: Upload, number: int) -> int:
-    """Bytes of one part, counted from 1; the last one is what is left."""
-    return min(upload.part_size, upload.size - (number - 1) * upload.part_size)
-
-
-def unbroken(upload: Upload, parts: dict[int, tuple[int, str]]) -> int:
-    """Bytes of the parts from the first on until one is missing or has another length."""
-    total = 0
-    for number in range(1, parts_of(upload) + 1):
-        if parts.get(number, (0, ""))[0] != length_of(upload, number):
-            break
-        total += length_of(upload, number)
-    return total
 
 
 @cache

@@ -145,6 +145,21 @@ def test_a_part_with_a_wrong_checksum_leaves_nothing(s3, upload):
     assert storage.offset(upload) == PART + 10
 
 
+def test_what_is_in_a_part_cannot_be_cut_off_and_the_rest_can(upload):
+    with storage.of(upload).held(upload, whole=False) as end:
+        end.append(DATA[: upload.part_size + 10])
+        end.cut(upload.part_size + 4)
+        assert end.offset == upload.part_size + 4
+        with pytest.raises(ValueError, match="are in parts"):
+            end.cut(upload.part_size - 1)
+        end.append(DATA[end.offset : end.offset + 3])
+        end.keep()
+    assert write(upload, upload.part_size + 7, len(DATA)) == len(DATA)
+    verification.verify(str(upload.pk))
+    upload.refresh_from_db()
+    assert (upload.status, upload.sha256) == ("finished", DIGEST)
+
+
 def test_a_part_of_another_length_does_not_count(s3, upload):
     """Its address is signed for one length; a bucket that lets another pass is caught here."""
     s3.upload_part(
