@@ -14,6 +14,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from server import queue
+from server.accounts.models import Team, User
+from server.accounts.teams import create_team
 from server.challenges.bundle import read_bundle
 from server.challenges.loading import load
 from server.challenges.models import Challenge, Phase
@@ -125,3 +127,27 @@ def people(transactional_db) -> SimpleNamespace:
     """Two participants and an organiser."""
     staff = person("Organiser", is_staff=True, is_superuser=True)
     return SimpleNamespace(ada=person("Ada"), bob=person("Bob"), staff=staff)
+
+
+@pytest.fixture
+def ada(db) -> User:
+    """A participant."""
+    return person("Ada")
+
+
+@pytest.fixture
+def bob(db) -> User:
+    """Another participant."""
+    return person("Bob")
+
+
+@pytest.fixture
+def staff(db) -> User:
+    """An organiser who may do everything."""
+    return person("Organiser", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def lab(ada) -> Team:
+    """A team that Ada began."""
+    return create_team(ada, name="Lab")

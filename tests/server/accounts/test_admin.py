@@ -17,11 +17,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def staff():
-    return person("Organiser", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
 def client(staff):
     return signed_in(staff)
 

@@ -10,16 +10,6 @@ from tests.server.making import person
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
-@pytest.fixture
-def lab(ada):
-    return create_team(ada, name="Lab")
-
-
 def test_an_invitation_leads_into_its_team_and_an_offer_to_its_own(lab):
     assert invitations.invited_to(invitations.invitation(lab)) == lab
     assert invitations.offered_by(invitations.merge_offer(lab)) == lab

@@ -15,20 +15,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def ada():
-    return person("Ada")
-
-
-@pytest.fixture
-def bob():
-    return person("Bob")
-
-
-@pytest.fixture
-def lab(ada, bob):
-    team = create_team(ada, name="Lab")
-    memberships.join(bob, team=team)
-    return team
+def lab(lab, bob):
+    """With Bob as a member."""
+    memberships.join(bob, team=lab)
+    return lab
 
 
 def members(team):

@@ -3,25 +3,9 @@
 import pytest
 
 from server.accounts.models import Team, Token
-from server.accounts.teams import create_team
 from tests.server.making import PASSWORD, api, person
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
-@pytest.fixture
-def bob():
-    return person("Bob")
-
-
-@pytest.fixture
-def lab(ada):
-    return create_team(ada, name="Lab")
 
 
 def joined(user, owner) -> None:

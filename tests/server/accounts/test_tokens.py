@@ -14,11 +14,6 @@ from tests.server.making import person
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
 def made(user, *scopes: str, days: int = 30) -> tuple[Token, str]:
     return issue(user, name="cluster", scopes=scopes, days=days, at=now(), by=user)
 

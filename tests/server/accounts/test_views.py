@@ -12,11 +12,6 @@ pytestmark = pytest.mark.django_db
 PRIVATE = ["/profile/", "/teams/", "/tokens/", "/teams/ada/", "/teams/join/x/", "/submissions/"]
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
 @pytest.mark.parametrize("url", PRIVATE)
 def test_private_pages_ask_a_visitor_to_log_in_and_bring_them_back(ada, url):
     answer = Client().get(url)

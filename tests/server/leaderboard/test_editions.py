@@ -20,11 +20,6 @@ PAGE = "/challenges/demo/test/editions/"
 
 
 @pytest.fixture
-def staff():
-    return person("Organiser", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
 def phase():
     """Ada before Bob in the first edition, behind him in the second, which is ready."""
     phase = entries.phase(entries.challenge())

@@ -1,5 +1,7 @@
 import pytest
 
+from server.accounts.models import Team
+from tests.server import entries
 from tests.server.notices.receiver import receiving
 
 
@@ -10,3 +12,9 @@ def receiver(tmp_path, monkeypatch, settings):
     with receiving(tmp_path) as (server, certificate):
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         yield server
+
+
+@pytest.fixture
+def lab(people) -> Team:
+    """A team that Ada owns and Bob is a member of."""
+    return entries.team("Lab", people.ada, people.bob)

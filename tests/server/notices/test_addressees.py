@@ -10,15 +10,9 @@ from django.utils.timezone import now
 from server.accounts.models import Membership
 from server.notices import delivery, muting, outbox, webhooks
 from server.notices.models import Delivery, Mute, Notice, Receipt, Webhook
-from tests.server import entries
 from tests.server.making import api
 
 LAST = shipped.NOTICE_ATTEMPTS
-
-
-@pytest.fixture
-def lab(people):
-    return entries.team("Lab", people.ada, people.bob)
 
 
 def tell(kind="scored", **fields):

@@ -16,11 +16,6 @@ def _listed(settings):
     settings.WEBHOOK_HOSTS = ["hooks.example.org"]
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
 def tell(kind="scored", **fields):
     usual = {"subject": "It was scored", "text": "Look.", "path": "/submissions/7/"}
     return outbox.tell(kind, facts={"submission": 7}, **usual | fields)

@@ -11,12 +11,6 @@ from server.notices.models import Delivery, Mute, Notice, Receipt, Webhook
 from tests.server import entries
 
 
-@pytest.fixture
-def lab(people):
-    """A team of Ada's and Bob's."""
-    return entries.team("Lab", people.ada, people.bob)
-
-
 def told(**fields):
     usual = {"subject": "Scored: By hand", "text": "Look.", "path": "/submissions/7/", "facts": {}}
     return outbox.tell(fields.pop("kind", "scored"), **usual | fields)

@@ -14,11 +14,6 @@ pytestmark = pytest.mark.django_db
 URL = "https://hooks.example.org/x"
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
 @pytest.fixture(autouse=True)
 def _listed(settings):
     settings.WEBHOOK_HOSTS = ["hooks.example.org"]

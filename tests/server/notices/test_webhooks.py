@@ -10,13 +10,6 @@ from server.accounts.models import AuditEvent
 from server.errors import Refused
 from server.notices import outbox, posting, webhooks
 from server.notices.models import Delivery, Notice, Receipt
-from tests.server import entries
-
-
-@pytest.fixture
-def lab(people):
-    """A team that Ada owns and Bob is a member of."""
-    return entries.team("Lab", people.ada, people.bob)
 
 
 @pytest.fixture(autouse=True)

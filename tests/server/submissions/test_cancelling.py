@@ -23,11 +23,6 @@ found = items.Found(SCORE, "c" * 64, reused=False, seconds=1.0)
 
 
 @pytest.fixture
-def ada(db):
-    return person("Ada")
-
-
-@pytest.fixture
 def where(db):
     return entries.phase(entries.challenge(), per_day=2)
 

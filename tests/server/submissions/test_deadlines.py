@@ -13,11 +13,6 @@ from tests.server.making import person
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
 def closing(hours: float, **fields) -> Phase:
     row = entries.phase(entries.challenge(f"c{hours}"), **fields)
     Phase.objects.filter(pk=row.pk).update(closes=now() + timedelta(hours=hours))

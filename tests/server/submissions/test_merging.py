@@ -32,21 +32,6 @@ def phase():
 
 
 @pytest.fixture
-def ada():
-    return person("Ada")
-
-
-@pytest.fixture
-def bob():
-    return person("Bob")
-
-
-@pytest.fixture
-def lab(ada):
-    return create_team(ada, name="Lab")
-
-
-@pytest.fixture
 def guild(bob):
     return create_team(bob, name="Guild")
 

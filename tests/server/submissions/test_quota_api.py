@@ -25,16 +25,6 @@ def where():
     return entries.phase(entries.challenge(), per_day=2, total=5, attempts_per_day=0)
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
-@pytest.fixture
-def staff():
-    return person("Organiser", is_staff=True, is_superuser=True)
-
-
 def organising(staff) -> APIClient:
     client = APIClient()
     text = Token.issue(staff, name="x", scopes=("read", "organise"), now=now())[1]

@@ -16,11 +16,6 @@ from tests.server.reading import signed_in, text_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
 def shown(user) -> str:
     """The words of the page, in one line."""
     html = text_of(signed_in(user).get("/challenges/demo/submit/"))

@@ -23,16 +23,6 @@ def phase():
     return entries.phase(entries.challenge(), selection="chosen")
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
-@pytest.fixture
-def staff():
-    return person("Organiser", is_staff=True, is_superuser=True)
-
-
 def test_the_last_stands_until_the_team_chooses_and_again_when_it_takes_that_back(phase, ada):
     best, middle, last = (entries.scored(phase, ada.own_team, s) for s in (0.9, 0.5, 0.2))
     assert on_board(phase, ada) == [("Ada", last.pk)]

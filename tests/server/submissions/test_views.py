@@ -13,11 +13,6 @@ from tests.server.reading import signed_in, text_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada():
-    return person("Ada")
-
-
 def published(visibility="full", **fields):
     return entries.phase(entries.challenge(), visibility=visibility, **fields)
 
