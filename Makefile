@@ -50,7 +50,7 @@ format: $(PYTHON) ## rewrite files in the house format
 
 .PHONY: bench-real
 bench-real: $(PYTHON) ## train on real electron microscopy and compare with the random forest
-	$(PYTHON) benchmarks/real_em.py --set training.steps=3000 --set training.seconds=1800
+	$(PYTHON) benchmarks/real_em.py --set training.iterations=3000 --set training.seconds=1800
 
 .PHONY: golden
 golden: $(PYTHON) ## the official protocol against the challenge's own recorded results

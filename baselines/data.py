@@ -162,12 +162,13 @@ def _alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(abs(a - b) <= 0.1 * b for a, b in zip(one, other, strict=True))
 
 
-def load_crops(folder: DataFolder, config: DataConfig) -> tuple[list[str], list[TrainingCrop]]:
+def load_crops(folder: DataFolder, settings: Config) -> tuple[list[str], list[TrainingCrop]]:
     """The labels to learn, and the training crops with their annotations.
 
     Raises DataError if there is nothing to learn from, a label is nowhere annotated, or voxel sizes
     differ between crops and none was asked for.
     """
+    config = settings.data
     manifest = folder.manifest(Split.TRAIN)
     labels = list(config.labels) or list(manifest.labels)
     if missing := [name for name in labels if name not in manifest.labels]:
@@ -183,7 +184,7 @@ def load_crops(folder: DataFolder, config: DataConfig) -> tuple[list[str], list[
             for target in manifest.targets
             if target.crop.folder == name and target.label.name in labels
         }
-        crops.append(_load_crop(name, raw, annotated, config, share=len(manifest.crops)))
+        crops.append(_load_crop(name, raw, annotated, settings, share=len(manifest.crops)))
     if len(sizes := {crop.grid.voxel_size for crop in crops}) > 1 and not config.voxel_size:
         raise DataError(
             f"training crops have different voxel sizes {sorted(sizes)}: set data.voxel_size."
@@ -192,7 +193,7 @@ def load_crops(folder: DataFolder, config: DataConfig) -> tuple[list[str], list[
 
 
 def _load_crop(
-    name: str, raw: Volume, annotated: dict[str, Volume], config: DataConfig, *, share: int
+    name: str, raw: Volume, annotated: dict[str, Volume], config: Config, *, share: int
 ) -> TrainingCrop:
     for label, volume in annotated.items():
         if volume.shape != raw.shape:
@@ -200,10 +201,10 @@ def _load_crop(
     grid = raw.grid or VoxelGrid(raw.shape, (1.0, 1.0, 1.0))
     readers: dict[str, Reader] = dict(annotated)
     image: Reader = raw
-    if grid.voxels * (4 * len(annotated) + 1) * share < config.cache_gb * 1e9:
+    if grid.voxels * (4 * len(annotated) + 1) * share < config.data.cache_gb * 1e9:
         image = InMemory(raw.read((0, 0, 0), raw.shape))
         readers = {k: InMemory(v.read((0, 0, 0), v.shape)) for k, v in annotated.items()}
-    return make_crop(name, grid, image, readers, validation=config.validation)
+    return make_crop(name, grid, image, readers, validation=config.split.fraction)
 
 
 def make_crop(
@@ -263,7 +264,7 @@ class Patches:
         z, y, x = self.config.training.patch
         crop, centre = self._place(random)
         start = (int(centre[0]) - z // 2, int(centre[1]) - y // 2, int(centre[2]) - x // 2)
-        raw, target, weight = cut(crop, start, (z, y, x), self.labels, self.config.data.shrink)
+        raw, target, weight = cut(crop, start, (z, y, x), self.labels, self.config.objects.shrink)
         raw, target, weight = turn_and_flip([raw, target, weight], self.config.augment, random)
         return relight(crop.light.normalise(raw), self.config.augment, random), target, weight
 
@@ -271,7 +272,7 @@ class Patches:
         """A crop and a centre: on a voxel of a label drawn evenly, or anywhere."""
         present = [n for n in self.labels if any(crop.count.get(n, 0) for crop in self.crops)]
         size = np.array(self.config.training.patch)
-        if present and random.random() < self.config.data.foreground:
+        if present and random.random() < self.config.sampling.foreground:
             label = present[int(random.integers(len(present)))]
             shares = np.sqrt([crop.count.get(label, 0) for crop in self.crops])
             crop = self.crops[int(random.choice(len(self.crops), p=shares / shares.sum()))]

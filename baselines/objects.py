@@ -8,7 +8,7 @@ import cc3d
 import numpy as np
 from scipy.ndimage import grey_dilation
 
-from baselines.config import PredictionConfig
+from baselines.config import ObjectsConfig
 from evaluator.geometry import Nanometres
 
 
@@ -17,7 +17,7 @@ def mask_of(probability: np.ndarray, threshold: float) -> np.ndarray:
     return (probability > round(threshold * 255)).astype(np.uint8)
 
 
-def smallest_voxels(config: PredictionConfig, label: str, voxel_size: Nanometres) -> int:
+def smallest_voxels(config: ObjectsConfig, label: str, voxel_size: Nanometres) -> int:
     """The least number of voxels of an object of a label."""
     volume = config.smallest.get(label, config.smallest_nm3)
     return round(volume / math.prod(voxel_size))

@@ -129,9 +129,9 @@ def write_label(
     if label.kind is Kind.INSTANCE:
         mask = np.concatenate([mask_of(slab, threshold) for slab in probabilities.slabs(64)])
         found = components(
-            mask, smallest=smallest_voxels(config.prediction, label.name, grid.voxel_size)
+            mask, smallest=smallest_voxels(config.objects, label.name, grid.voxel_size)
         )
-        array[:] = grown(found, config.data.shrink.get(label.name, 0))
+        array[:] = grown(found, config.objects.shrink.get(label.name, 0))
         return
     for n, slab in enumerate(probabilities.slabs(64)):
         array[n * 64 : n * 64 + len(slab)] = mask_of(slab, threshold)

@@ -67,7 +67,7 @@ def train(
 
     Raises ConfigError or DataError before any training if something does not fit.
     """
-    labels, crops = load_crops(data, config.data)
+    labels, crops = load_crops(data, config)
     voxel_size = common_voxel_size(crops, config.data)
     filled = dataclasses.replace(config.data, labels=tuple(labels), voxel_size=voxel_size)
     config = dataclasses.replace(config, data=filled)
@@ -121,11 +121,12 @@ class Trainer:
     def loop(self, patches: Patches, crops: list[TrainingCrop]) -> None:
         """Steps until the schedule ends."""
         settings = self.config.training
-        if self.step >= settings.steps or self.done >= 1:
+        if self.step >= settings.iterations or self.done >= 1:
             return
-        forward = torch.compile(self.model) if settings.compile else self.model
+        save_every = settings.save_every or max(1, settings.iterations // 10)
+        forward = torch.compile(self.model) if settings.compile == "on" else self.model
         clock, cpu, losses = time.monotonic(), time.process_time(), []
-        batches = patches.batches(self.step, settings.steps)
+        batches = patches.batches(self.step, settings.iterations)
         for batch in batches:
             rate = learning_rate(settings, self.done)
             loss = train_step(
@@ -141,13 +142,13 @@ class Trainer:
                 self.cpu_seconds + cpu_now - cpu,
             )
             clock, cpu = now, cpu_now
-            last = self.step == settings.steps or self.done >= 1
+            last = self.step == settings.iterations or self.done >= 1
             if self.step % REPORT_EVERY == 0 or last:
                 self.report(float(np.mean(losses)), rate)
                 losses = []
             if settings.validate_every and self.step % settings.validate_every == 0 and not last:
                 self.validate(crops)
-            if self.step % settings.save_every == 0:
+            if self.step % save_every == 0:
                 self.save()
             if last:
                 batches.close()
@@ -158,7 +159,7 @@ class Trainer:
         """How much of the schedule lies behind, by steps or by the clock, whichever is more."""
         settings = self.config.training
         by_clock = self.seconds / settings.seconds if settings.seconds > 0 else 0.0
-        return max(self.step / settings.steps, by_clock)
+        return max(self.step / settings.iterations, by_clock)
 
     def report(self, loss: float, rate: float) -> None:
         """A line for people and one for machines."""

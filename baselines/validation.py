@@ -65,7 +65,7 @@ def validate(
             labels=len(labels), batch=config.prediction.batch,
         )  # fmt: skip
         whole = dataclasses.replace(crop, planes=crop.grid.shape[0])
-        _, target, weight = cut(whole, box.start, box.shape, labels, config.data.shrink)
+        _, target, weight = cut(whole, box.start, box.shape, labels, config.objects.shrink)
         here = agreement(found, target > 0, weight)
         total = here if total is None else total + here
         for k, label in enumerate(labels):
@@ -102,8 +102,8 @@ def _qualities(
 ) -> np.ndarray:
     # Objects are cut off by the few validation planes, so small pieces of them must count.
     share = probability.shape[0] / crop.grid.shape[0]
-    smallest = round(smallest_voxels(config.prediction, label, crop.grid.voxel_size) * share)
-    less = config.data.shrink.get(label, 0)
+    smallest = round(smallest_voxels(config.objects, label, crop.grid.voxel_size) * share)
+    less = config.objects.shrink.get(label, 0)
     return np.array([
         panoptic_quality(truth, grown(components(probability > t, smallest=smallest), less))
         for t in THRESHOLDS

@@ -36,9 +36,10 @@ def tiny(**training) -> Config:
     return build(
         Config,
         {
-            "data": {"labels": ["cell", "mem"], "validation": 0.2},
+            "data": {"labels": ["cell", "mem"]},
+            "split": {"fraction": 0.2},
             "model": {"width": 8, "levels": 2, "stem": 1},
-            "training": {"steps": 6, "batch": 2, "patch": [1, 32, 32], **training},
+            "training": {"iterations": 6, "batch": 2, "patch": [1, 32, 32], **training},
             "prediction": {
                 "tile": [1, 32, 32], "overlap": [0, 8, 8], "block": [5, 40, 40], "batch": 4,
             },
@@ -52,9 +53,10 @@ def tiny_volume() -> Config:
     return build(
         Config,
         {
-            "data": {"labels": ["cell", "mem"], "validation": 0.2},
+            "data": {"labels": ["cell", "mem"]},
+            "split": {"fraction": 0.2},
             "model": {"dims": 3, "width": 8, "levels": 2, "stem": 2},
-            "training": {"steps": 3, "batch": 1, "patch": [8, 32, 32]},
+            "training": {"iterations": 3, "batch": 1, "patch": [8, 32, 32]},
             "prediction": {
                 "tile": [8, 32, 32], "overlap": [2, 8, 8], "block": [8, 64, 64], "batch": 2,
             },

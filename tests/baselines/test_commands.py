@@ -18,7 +18,7 @@ from evaluator.volume import create_volume, open_volume
 
 CROP = "phantom-hidden-1"
 TINY = (
-    "--device", "cpu", "--set", "training.steps=2", "--set", "training.batch=1",
+    "--device", "cpu", "--set", "training.iterations=2", "--set", "training.batch=1",
     "--set", "training.patch=[1,32,32]", "--set", "model.width=8", "--set", "model.levels=2",
     "--set", "prediction.block=[3,32,48]",
 )  # fmt: skip
@@ -76,7 +76,7 @@ def test_the_entry_holds_every_target_and_is_accepted(place):
 
 def test_the_run_says_all_that_it_was_made_with(place):
     config = json.loads((place / "run/config.json").read_text())
-    assert config["training"]["steps"] == 2
+    assert config["training"]["iterations"] == 2
     assert config["model"]["width"] == 8
     assert config["data"]["voxel_size"] == [8.0, 8.0, 8.0]
     assert len(config["data"]["labels"]) == 9
@@ -163,12 +163,12 @@ def test_a_model_accepts_voxels_that_differ_by_less_than_a_tenth(place, tmp_path
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("training.stepz=3", "unknown key training.stepz; known here are: steps"),
-        ("trainer.steps=3", "unknown key trainer"),
-        ("training.steps=many", "training.steps must be int, not 'many'"),
-        ("training.steps=0", "training.steps and batch are 1 or more"),
-        ("training.compile=1", "training.compile must be bool"),
-        ("training.precision=fp8", "training.precision: auto, fp32 or bf16"),
+        ("training.stepz=3", "unknown key training.stepz; known here are: iterations"),
+        ("trainer.iterations=3", "unknown key trainer"),
+        ("training.iterations=many", "training.iterations must be int, not 'many'"),
+        ("training.iterations=0", "training.iterations is 0; the least that can be is 1"),
+        ("training.compile=1", "training.compile must be str"),
+        ("training.precision=fp8", "training.precision is one of auto, fp32, bf16, not fp8"),
         ("training.patch=[3,32,32]", "one plane when model.dims is 2"),
         ("training.patch=[1,32,33]", "Y and X must be multiples of"),
         ("prediction.overlap=[0,200,200]", "prediction.overlap is at most half"),

@@ -26,31 +26,33 @@ def test_values_land_where_they_belong(tmp_path):
 
 
 def test_an_unknown_key_is_named_with_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match=r"unknown key training\.step; known here are: steps,"):
+    with pytest.raises(
+        ConfigError, match=r"unknown key training\.step; known here are: iterations,"
+    ):
         load_config(write(tmp_path, "[training]\nstep = 3"))
 
 
 def test_an_unknown_table_is_named(tmp_path):
     with pytest.raises(ConfigError, match="unknown key trainer"):
-        load_config(write(tmp_path, "[trainer]\nsteps = 3"))
+        load_config(write(tmp_path, "[trainer]\niterations = 3"))
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[training]\nsteps = 'many'", "training.steps must be int, not 'many'"),
-        ("[training]\nsteps = 1.5", "training.steps must be int"),
-        ("[training]\ncompile = 1", "training.compile must be bool"),
+        ("[training]\niterations = 'many'", "training.iterations must be int, not 'many'"),
+        ("[training]\niterations = 1.5", "training.iterations must be int"),
+        ("[training]\ncompile = 1", "training.compile must be str"),
         ("training = 3", "training must be a table"),
         ("[data]\nlabels = 'mito'", "data.labels must be"),
         ("[prediction]\nthresholds = {mito = 'high'}", "prediction.thresholds.mito must be float"),
-        ("[model]\ndims = 4", "model.dims must be 2 or 3"),
+        ("[model]\ndims = 4", "model.dims is one of 2, 3, not 4"),
         ("[model]\nwidth = 12", "multiple of 8"),
         ("[training]\npatch = [1, 100, 100]", "training.patch: Y and X must be multiples of 8"),
         ("[training]\npatch = [3, 96, 96]", "one plane when model.dims is 2"),
         ("[prediction]\noverlap = [0, 200, 0]", "at most half"),
-        ("[data]\nvalidation = 1.0", "data.validation"),
-        ("task = 'denoising'", "task must be segmentation"),
+        ("[split]\nfraction = 1.0", "split.fraction"),
+        ("task = 'denoising'", "task is one of segmentation, not denoising"),
         ("steps = [", "cannot be read"),
     ],
 )
@@ -60,27 +62,32 @@ def test_a_wrong_value_is_an_error_that_names_the_key(tmp_path, text, words):
 
 
 def test_overrides_win_and_keep_their_types(tmp_path):
-    path = write(tmp_path, "[training]\nsteps = 5")
-    sets = ["training.steps=9", "data.labels=['mito']", "training.precision=fp32", "model.stem=2"]
+    path = write(tmp_path, "[training]\niterations = 5")
+    sets = [
+        "training.iterations=9",
+        "data.labels=['mito']",
+        "training.precision=fp32",
+        "model.stem=2",
+    ]
     config = load_config(path, sets)
-    assert config.training.steps == 9
+    assert config.training.iterations == 9
     assert config.data.labels == ("mito",)
     assert config.training.precision == "fp32"
     assert config.model.stem == 2
 
 
-@pytest.mark.parametrize("text", ["training.steps", "training.stepz=3", "name.steps=3"])
+@pytest.mark.parametrize("text", ["training.iterations", "training.stepz=3", "name.steps=3"])
 def test_a_bad_override_is_an_error(tmp_path, text):
     with pytest.raises(ConfigError):
         load_config(write(tmp_path, "name = 'x'"), [text])
 
 
 def test_the_stored_form_is_read_back_to_the_same_settings(tmp_path):
-    config = load_config(write(tmp_path, "[prediction]\nsmallest = {mito = 4}"))
+    config = load_config(write(tmp_path, "[objects]\nsmallest = {mito = 4}"))
     path = tmp_path / "config.json"
     path.write_text(to_json(config))
     assert load_config(path) == config
-    assert json.loads(path.read_text())["training"]["steps"] == config.training.steps
+    assert json.loads(path.read_text())["training"]["iterations"] == config.training.iterations
 
 
 @pytest.mark.parametrize("name", ["unet2d", "unet3d"])
@@ -113,7 +120,7 @@ def test_bundled_settings_make_small_networks_with_short_schedules(name):
 
 def test_settings_cannot_be_changed_once_made():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Config().training.steps = 3
+        Config().training.iterations = 3
 
 
 def test_a_list_where_a_table_belongs_is_an_error(tmp_path):
@@ -129,7 +136,7 @@ def test_a_wrong_entry_in_a_list_is_named(tmp_path):
 @pytest.mark.parametrize(
     "override",
     [
-        "model.stem=0", "training.patch=[]", "prediction.batch=0", "training.save_every=0",
+        "model.stem=0", "training.patch=[]", "prediction.batch=0", "training.save_every=-1",
         "training.lr=-1", "training.seed=-1", "training.clip=-1", "prediction.block=[0,0,0]",
         "prediction.tile=[1]", "data.voxel_size=[0,4,4]",
     ],

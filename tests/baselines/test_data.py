@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from baselines.config import DataConfig
+from baselines.config import Config, DataConfig
 from baselines.data import (
     InMemory,
     Patches,
@@ -133,15 +133,15 @@ def test_a_crop_without_any_foreground_still_gives_patches():
 
 
 def test_crops_of_a_data_folder_are_loaded_with_their_labels(phantom):
-    labels, crops = load_crops(phantom, DataConfig(labels=("mito", "mem")))
+    labels, crops = load_crops(phantom, Config(data=DataConfig(labels=("mito", "mem"))))
     assert labels == ["mito", "mem"]
     assert [c.name for c in crops] == ["phantom-train-1", "phantom-train-2"]
     assert set(crops[0].labels) == {"mito", "mem"}
 
 
 def test_large_crops_are_read_from_disk_and_give_the_same_patches(phantom):
-    _, cached = load_crops(phantom, DataConfig(labels=("mem",)))
-    _, lazy = load_crops(phantom, DataConfig(labels=("mem",), cache_gb=0.0))
+    _, cached = load_crops(phantom, Config(data=DataConfig(labels=("mem",))))
+    _, lazy = load_crops(phantom, Config(data=DataConfig(labels=("mem",), cache_gb=0.0)))
     assert not isinstance(lazy[0].raw, InMemory)
     for one, two in zip(cached, lazy, strict=True):
         parts = (cut(c, (1, 3, 60), (2, 8, 8), ["mem"], {}) for c in (one, two))
@@ -151,17 +151,17 @@ def test_large_crops_are_read_from_disk_and_give_the_same_patches(phantom):
 
 def test_an_unknown_label_is_an_error_that_lists_the_known_ones(phantom):
     with pytest.raises(DataError, match=r"annotates golgi; annotated are cell, ecs"):
-        load_crops(phantom, DataConfig(labels=("golgi",)))
+        load_crops(phantom, Config(data=DataConfig(labels=("golgi",))))
 
 
 def test_a_folder_without_training_crops_says_how_to_get_some(tmp_path):
     with pytest.raises(DataError, match="baselines phantom"):
-        load_crops(DataFolder(tmp_path), DataConfig())
+        load_crops(DataFolder(tmp_path), Config(data=DataConfig()))
 
 
 def test_another_voxel_size_than_the_models_is_an_error(phantom):
     with pytest.raises(DataError, match=r"\(8.0, 8.0, 8.0\) nm.*\(16.0, 8.0, 8.0\)"):
-        load_crops(phantom, DataConfig(voxel_size=(16.0, 8.0, 8.0)))
+        load_crops(phantom, Config(data=DataConfig(voxel_size=(16.0, 8.0, 8.0))))
 
 
 def test_the_level_with_the_models_voxel_size_is_read(tmp_path):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from baselines.config import PredictionConfig
+from baselines.config import ObjectsConfig
 from baselines.objects import components, grown, mask_of, smallest_voxels
 
 
@@ -55,6 +55,6 @@ def test_the_mask_is_what_lies_above_the_threshold():
 
 
 def test_the_smallest_object_is_given_in_cubic_nanometres():
-    config = PredictionConfig(smallest_nm3=1000.0, smallest={"cell": 6400.0})
+    config = ObjectsConfig(smallest_nm3=1000.0, smallest={"cell": 6400.0})
     assert smallest_voxels(config, "ves", (8.0, 4.0, 4.0)) == 8  # 1000 / 128
     assert smallest_voxels(config, "cell", (8.0, 4.0, 4.0)) == 50

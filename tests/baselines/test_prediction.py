@@ -29,7 +29,7 @@ def quiet(_):
 def run(phantom, tmp_path_factory):
     """A run of some steps.  Tests only read it."""
     run = Run(tmp_path_factory.mktemp("run"))
-    train(tiny(steps=25), phantom, run, device=CPU, progress=quiet)
+    train(tiny(iterations=25), phantom, run, device=CPU, progress=quiet)
     return run
 
 
@@ -92,7 +92,7 @@ def test_an_interrupted_prediction_goes_on_with_the_missing_blocks(
 def test_other_weights_do_not_go_on_with_old_blocks(run, phantom, tmp_path, monkeypatch):
     predict(run, phantom, tmp_path / "out", device=CPU, progress=quiet)
     other = Run(tmp_path / "run")
-    train(tiny(steps=2), phantom, other, device=CPU, progress=quiet)
+    train(tiny(iterations=2), phantom, other, device=CPU, progress=quiet)
     calls = []
     monkeypatch.setattr(
         prediction,

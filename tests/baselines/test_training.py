@@ -112,7 +112,7 @@ def test_a_volume_network_trains_too(phantom, tmp_path):
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(phantom, tmp_path, monkeypatch):
-    settings = tiny(steps=5, precision="fp32")
+    settings = tiny(iterations=5, precision="fp32")
     train(settings, phantom, Run(tmp_path / "whole"), device=CPU, progress=quiet)
 
     original = Patches.batch
@@ -151,15 +151,15 @@ def test_a_folder_with_another_run_is_refused(phantom, tmp_path):
 
 def test_without_validation_planes_the_last_weights_are_kept(phantom, tmp_path):
     settings = tiny()
-    data = dataclasses.replace(settings.data, validation=0.0)
-    settings = dataclasses.replace(settings, data=data)
+    split = dataclasses.replace(settings.split, fraction=0.0)
+    settings = dataclasses.replace(settings, split=split)
     results = train(settings, phantom, Run(tmp_path), device=CPU, progress=quiet)
     assert "dice" not in results
     assert Run(tmp_path).weights.is_file()
 
 
 def test_the_clock_ends_a_schedule_early(phantom, tmp_path):
-    settings = tiny(steps=10_000, seconds=0.2)
+    settings = tiny(iterations=10_000, seconds=0.2)
     results = train(settings, phantom, Run(tmp_path), device=CPU, progress=quiet)
     assert 0 < results["steps"] < 200
 
@@ -231,7 +231,7 @@ def test_labels_annotated_in_different_crops_are_both_learnt():
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(phantom, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        settings = tiny(steps=3, seed=seed, precision="fp32")
+        settings = tiny(iterations=3, seed=seed, precision="fp32")
         train(settings, phantom, Run(tmp_path / name), device=CPU, progress=quiet)
     one, two, other = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(one[k], two[k]) for k in one)
@@ -247,7 +247,7 @@ def test_the_best_weights_are_kept_not_the_last(phantom, tmp_path, monkeypatch):
 
     original = Run.save_weights
     monkeypatch.setattr(Run, "save_weights", record)
-    settings = tiny(steps=6, validate_every=2)
+    settings = tiny(iterations=6, validate_every=2)
     results = train(settings, phantom, Run(tmp_path / "run"), device=CPU, progress=quiet)
     kept = weights(tmp_path / "run")
     assert all(torch.equal(kept[k], found[-1][k]) for k in kept)
@@ -256,7 +256,7 @@ def test_the_best_weights_are_kept_not_the_last(phantom, tmp_path, monkeypatch):
 
 
 def test_progress_is_logged_with_loss_rate_and_time(phantom, tmp_path):
-    train(tiny(steps=45), phantom, Run(tmp_path / "run"), device=CPU, progress=quiet)
+    train(tiny(iterations=45), phantom, Run(tmp_path / "run"), device=CPU, progress=quiet)
     lines = Run(tmp_path / "run").lines()
     assert [line["step"] for line in lines] == [20, 40, 45]
     assert all(set(line) == {"step", "loss", "lr", "seconds", "cpu_seconds"} for line in lines)
@@ -265,7 +265,7 @@ def test_progress_is_logged_with_loss_rate_and_time(phantom, tmp_path):
 
 
 def test_bfloat16_trains_too(phantom, tmp_path):
-    settings = tiny(steps=2, precision="bf16")
+    settings = tiny(iterations=2, precision="bf16")
     results = train(settings, phantom, Run(tmp_path / "run"), device=CPU, progress=quiet)
     assert np.isfinite(list(results["dice"].values())).all()
 

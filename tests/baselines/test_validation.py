@@ -26,11 +26,12 @@ class BrightIsLabel(nn.Module):
         return (self.slope * raw).expand(-1, self.labels, -1, -1, -1)
 
 
-def settings(labels, **data):
+def settings(labels, **objects):
     return build(
         Config,
         {
-            "data": {"labels": labels, **data},
+            "data": {"labels": labels},
+            "objects": objects,
             "prediction": {"tile": [1, 16, 16], "overlap": [0, 4, 4], "block": [4, 32, 32]},
         },
         where="",

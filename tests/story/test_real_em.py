@@ -26,7 +26,7 @@ raw = "{data}/flyem_fibsem/raw_z000-127.tif"
 labels = "{data}/flyem_fibsem/neurons_gt_z000-127.tif"
 """
 # Schedule of the test: minutes on two cores.  `make bench-real` trains longer and beats the forest.
-SHORT = ["training.steps=250", "training.seconds=200"]
+SHORT = ["training.iterations=250", "training.seconds=200"]
 
 
 def enter(installation, account, packed, challenge, method) -> dict:

@@ -1,0 +1,1 @@
+"""The commands, by subject.  Each imports what it needs when it is called: help comes at once."""
