@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +19,7 @@ class Fetched:
     most: int
 
     @contextmanager
-    def file(
-        self, name: str, *, size: int, fetch: Callable[[BinaryIO], None]
-    ) -> Iterator[Path]:  # fmt: skip
+    def file(self, name: str, *, size: int, fetch: Callable[[BinaryIO], None]) -> Iterator[Path]:
         """A copy of `size` bytes, which stays while the block runs; of several askers one fetches.
 
         Raises FileNotFoundError if what was fetched has another size.
@@ -47,19 +45,26 @@ class Fetched:
         while True:
             with path.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                if _is_at(path, file):
                     yield file
                     return
 
     def _make_room(self, size: int, *, beside: Path) -> None:
         """Throw away copies nobody uses, the least recently used first."""
-        others = [path for path in self.folder.iterdir() if path != beside]
-        ages = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in others)
+        ages = sorted(_ages(path for path in self.folder.iterdir() if path != beside))
         over = sum(length for _, length, _ in ages) + size - self.most
         for _, length, path in ages:
             if over <= 0:
                 return
             over -= length if _thrown_away(path) else 0
+
+
+def _ages(paths: Iterable[Path]) -> Iterator[tuple[float, int, Path]]:
+    """When each file was used last, and its bytes; nothing of those that others threw away."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            yield found.st_mtime, found.st_size, path
 
 
 def _thrown_away(path: Path) -> bool:
@@ -69,5 +74,15 @@ def _thrown_away(path: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        path.unlink(missing_ok=True)
+        if not _is_at(path, file):  # thrown away by another; what lies there now is in use
+            return False
+        path.unlink()
         return True
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """True if the open file is the one that lies there; who holds its lock keeps it there."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

@@ -100,3 +100,17 @@ def test_a_file_thrown_away_while_somebody_waited_for_it_is_fetched_again(tmp_pa
     finally:
         stop.set()
         thread.join()
+
+
+def test_many_who_make_room_at_once_take_nothing_from_each_other(tmp_path):
+    """Each throws away what the others have just read; nobody misses what is in use."""
+    store = Store(**{name: name.encode() for name in "abcdef"})
+    copies = Fetched(tmp_path, most=2)
+
+    def ask(number: int) -> None:
+        for turn in range(300):
+            name = "abcdef"[(7 * turn + 3 * number + turn // 5) % 6]
+            assert read(copies, store, name) == store.files[name]
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(ask, range(6)))
