@@ -12,10 +12,15 @@ from django.utils.timezone import now
 from server import scoring
 from server.challenges.sight import EVERYTHING, NOTHING, Sight
 from server.errors import Refused
+from server.moments import in_words
 
 
 class Challenge(models.Model):
-    """A competition.  overview and rules are Markdown."""
+    """A competition.  overview and rules are Markdown.
+
+    protocol: the name that its bundle asks for, which new phases begin under.  `Phase.protocol` is
+    the state of a protocol that a board was made under: re-scoring may have published another one.
+    """
 
     slug = models.SlugField(max_length=60, unique=True)
     title = models.CharField(max_length=120)
@@ -188,13 +193,13 @@ class Phase(models.Model):
         if at < self.opens:
             raise Refused(
                 "phase_not_begun",
-                f"{self.title} has not begun: it opens on {_date(self.opens)}. Come back then.",
+                f"{self.title} has not begun: it opens on {in_words(self.opens)}. Come back then.",
             )
         if at >= self.closes:
             raise Refused(
                 "phase_closed",
-                f"{self.title} closed on {_date(self.closes)}: nothing more can be submitted to it."
-                " See the challenge's page for a phase that is open.",
+                f"{self.title} closed on {in_words(self.closes)}: nothing more can be submitted to "
+                "it. See the challenge's page for a phase that is open.",
             )
 
     def sight(self, viewer: Any, *, own: bool, at: datetime | None = None) -> Sight:
@@ -265,7 +270,3 @@ class Edition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.phase}, edition {self.number}"
-
-
-def _date(at: datetime) -> str:
-    return at.strftime("%d %B %Y at %H:%M UTC").lstrip("0")

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from server.accounts.models import Team
 from server.challenges.models import Phase
+from server.moments import in_words
 from server.notices import outbox
 from server.notices.models import Notice
 from server.submissions.quota import quota
@@ -37,10 +38,9 @@ def _series(phase: Phase) -> str:
 
 
 def _tell_team(team: Team, phase: Phase, *, once: str, at: datetime) -> bool:
-    closes = phase.closes.strftime("%d %B %Y at %H:%M UTC").lstrip("0")
     left = quota(team, phase, at=at)
     notice = outbox.tell(
-        "deadline", team=team, once=once, subject=f"{phase} closes on {closes}",
+        "deadline", team=team, once=once, subject=f"{phase} closes on {in_words(phase.closes)}",
         text=f"{team} can submit until then; what arrived before it closes is still scored. "
         f"{left.refusal or 'An upload that is not finished goes on where it stopped.'}",
         path=reverse("upload", args=[phase.challenge.slug]) + f"?phase={phase.slug}",

@@ -11,6 +11,7 @@ from server.accounts import audit
 from server.accounts.models import Team, User
 from server.challenges.models import Phase
 from server.errors import Refused
+from server.moments import in_words
 from server.notices import outbox
 from server.submissions.models import Grant
 
@@ -31,7 +32,7 @@ def grant(
                  created=at, expires=expires)  # fmt: skip
     refuse_senseless(wish, at=at)
     wish.save()
-    until = f", until {expires:%d %B %Y, %H:%M} UTC" if expires else ""
+    until = f", until {in_words(expires)}" if expires else ""
     audit.record("grant", str(wish.pk), after=f"{wish} in {phase}{until}", by=by, note=wish.reason)
     outbox.tell(
         "granted", team=team, subject=f"{extra} more in {phase.title}",

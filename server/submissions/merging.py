@@ -16,6 +16,7 @@ from server.accounts.memberships import refuse_another_team, refuse_unless_owner
 from server.accounts.models import Membership, Team, User
 from server.challenges.models import Phase
 from server.errors import Refused
+from server.moments import in_words
 from server.submissions.models import Grant, Item, Submission, Upload
 
 DAY = timedelta(hours=24)
@@ -68,13 +69,13 @@ def refuse_merge(team: Team, into: Team, *, by: User, at: datetime) -> None:
     for row in together(team, into, at=at):
         until = row.phase.merge_until or row.phase.closes
         if at >= until:
-            raise _no(
+            raise Refused(
                 "too_late",
-                f"Teams with entries in {row.phase} could merge until {until:%d %B %Y, %H:%M} UTC. "
+                f"Teams with entries in {row.phase} could merge until {in_words(until)}. "
                 "People can still join a team by its invitation link.",
             )
         if row.most is not None and row.team and row.team + row.into > row.most:
-            raise _no(
+            raise Refused(
                 "too_many_together",
                 f"Together the teams have used {row.team + row.into} submissions in {row.phase}, "
                 f"and one team could have used {row.most} by now. Wait, if it is a limit per day.",
@@ -85,15 +86,15 @@ def refuse_merge(team: Team, into: Team, *, by: User, at: datetime) -> None:
 
 def _refuse_wrong_pair(team: Team, into: Team, *, at: datetime) -> None:
     if team == into:
-        raise _no("same_team", "A team cannot be merged into itself. Choose another of yours.")
+        raise Refused("same_team", "A team cannot be merged into itself. Choose another of yours.")
     if team.baseline or into.baseline:
-        raise _no("baseline", "A reference team of the organisers cannot be merged.")
+        raise Refused("baseline", "A reference team of the organisers cannot be merged.")
     if team.merged_into and not team.person_id:
-        raise _no("team_merged", f"{team} is part of {team.merged_into} already.")
+        raise Refused("team_merged", f"{team} is part of {team.merged_into} already.")
     if team.merged_into and team.merged_into != into:
         entered = Phase.objects.filter(submissions__team=team.merged_into, closes__gt=at)
         if phase := entered.first():
-            raise _no(
+            raise Refused(
                 "team_merged",
                 f"Your own entries went to {team.merged_into} already. They can go to no other team"
                 f" until {phase} closes.",
@@ -103,10 +104,10 @@ def _refuse_wrong_pair(team: Team, into: Team, *, at: datetime) -> None:
 def _refuse_under_way(*teams: Team) -> None:
     live = Submission.objects.filter(team__in=teams, status__in=Submission.LIVE).first()
     if live:
-        raise _no("under_way", f"{live} has not ended. Wait for it, or cancel it, then merge.")
+        raise Refused("under_way", f"{live} has not ended. Wait for it, or cancel it, then merge.")
     upload = Upload.objects.filter(team__in=teams, status__in=UNFINISHED).first()
     if upload:
-        raise _no(
+        raise Refused(
             "under_way",
             f"{upload.team} is uploading {upload.filename}. Let it finish, or discard it.",
         )
@@ -151,7 +152,3 @@ def _move_members(team: Team, into: Team) -> None:
         Membership.objects.create(team=into, user=membership.user)
     if not team.person_id:
         team.memberships.all().delete()
-
-
-def _no(code: str, sentence: str) -> Refused:
-    return Refused(code, sentence)

@@ -4,7 +4,7 @@ Upload      open → verifying → finished | expired
 Submission  received → checking → queued → scoring → scored
             rejected (participant), failed (system or organiser), cancelled
 Evaluation  queued → scoring → scored | failed | cancelled      re-scoring makes a new row
-Item        queued → scoring → scored | quarantined | cancelled   one per target
+Item        queued → scoring → scored | failed | quarantined | cancelled   one per target
 """
 
 from __future__ import annotations
@@ -287,7 +287,8 @@ class ItemScore(models.Model):
     """The score of one target for one content, computed once and never changed.
 
     key: SHA-256 of all that it depends on: content of the prediction, truth and grid of the
-    target, protocol, evaluator (`scoring.score_key`).  score: `TargetScore` as JSON.
+    target, protocol, evaluator (`scoring.score_key`).  score: `TargetScore` as JSON.  It belongs to
+    no evaluation: whoever has the key may use it, and what is deleted is computed again.
     """
 
     key = models.CharField(max_length=64, unique=True)
@@ -311,7 +312,9 @@ class Item(models.Model):
     """One target of an evaluation.  A row in `scoring` is held by a worker until `lease` passes.
 
     team, queue, background, place: whose it is, which workers take it, and when it is its turn.
-    score: its `TargetScore` as JSON, null until scored.  reused: the score was known already.
+    score: its `TargetScore` as JSON, null until scored.  A copy, not a reference: an `ItemScore` is
+    found only by the evaluator that made it and may be deleted, an evaluation keeps its scores.
+    reused: the score was known already.
     attempts: how often it was begun.  deaths: how often the process that worked on it died.
     begun: when it was taken last.  due: nobody takes it before then.
     trouble: what went wrong last, for organisers.  blame: whose move it is if that was the end.

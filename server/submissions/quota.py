@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from server.accounts.models import Team
 from server.challenges.models import Phase
 from server.errors import Refused
+from server.moments import in_words
 from server.submissions.models import Grant, Submission, Submissions
 
 DAY = timedelta(hours=24)
@@ -171,8 +172,7 @@ def _refuse_merged(team: Team, phase: Phase) -> None:
 def _next(allowance: Allowance, phase: Phase) -> str:
     if allowance.resets is None or allowance.resets >= phase.closes:
         return "no other becomes free before it closes"
-    when = allowance.resets.strftime("%d %B %Y at %H:%M UTC").lstrip("0")
-    return f"the next one is free on {when}"
+    return f"the next one is free on {in_words(allowance.resets)}"
 
 
 def _count(number: int | None, thing: str) -> str:

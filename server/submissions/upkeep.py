@@ -35,7 +35,6 @@ from server.submissions import (
 )
 from server.submissions.models import Evaluation, Item, Submission
 
-RECONCILE_JOB = "server.submissions.upkeep.reconcile_now"
 SCRATCH_PATIENCE_S = 5.0
 CHECK_PATIENCE = timedelta(seconds=20)
 Status = Submission.Status
