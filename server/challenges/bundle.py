@@ -8,6 +8,7 @@ manifest = "manifest.csv"           labels.toml lies beside it
 truth = "truth.zarr"                relative to the folder, or absolute
 overview = "overview.md"
 rules = "rules.md"                  may be left out
+note = "…"                          what is new about the truth; may be left out
 
 [[phase]]
 slug = "test"

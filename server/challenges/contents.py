@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from server import scoring
 from server.challenges.models import Challenge, Phase, TruthVersion
@@ -103,7 +102,7 @@ def challenge_cards(challenges: Iterable[Challenge], at: datetime) -> list[Chall
 
 def labels_of(truth: TruthVersion) -> list[LabelRow]:
     """Labels, sorted by name."""
-    items = scoring.items(_rules(truth))
+    items = scoring.items(truth.rules(truth.challenge.protocol))
     return [
         LabelRow(label["name"], label["kind"], sum(i.label == label["name"] for i in items))
         for label in truth.labels
@@ -112,9 +111,9 @@ def labels_of(truth: TruthVersion) -> list[LabelRow]:
 
 def crops_of(truth: TruthVersion) -> list[CropRow]:
     """Crops, sorted by name."""
-    items = sorted(scoring.items(_rules(truth)), key=lambda item: item.target)
+    items = scoring.items(truth.rules(truth.challenge.protocol))
     rows: dict[str, CropRow] = {}
-    for item in items:
+    for item in sorted(items, key=lambda item: item.target):
         known = rows.get(item.crop)
         rows[item.crop] = CropRow(
             item.crop, item.dataset,
@@ -123,9 +122,3 @@ def crops_of(truth: TruthVersion) -> list[CropRow]:
             known.labels + 1 if known else 1,
         )  # fmt: skip
     return list(rows.values())
-
-
-def _rules(truth: TruthVersion) -> scoring.Rules:
-    return scoring.Rules(
-        truth.manifest_csv, truth.labels_toml, truth.challenge.protocol, Path(truth.path)
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -71,6 +72,10 @@ class TruthVersion(models.Model):
         if not self._state.adding and kwargs.get("update_fields") != ["fingerprint"]:
             raise TypeError("a truth version never changes: load the new truth as another version")
         super().save(*args, **kwargs)
+
+    def rules(self, protocol: str) -> scoring.Rules:
+        """What a score under this truth and the protocol of this name is made of."""
+        return scoring.Rules(self.manifest_csv, self.labels_toml, protocol, Path(self.path))
 
 
 class ProtocolVersion(models.Model):

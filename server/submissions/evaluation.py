@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -33,14 +32,9 @@ NAMED = 5  # targets that a message names; more are counted
 log = structlog.get_logger(__name__)
 
 
-def rules_of(truth: TruthVersion, protocol: str) -> scoring.Rules:
-    """What a score under this truth and protocol is made of."""
-    return scoring.Rules(truth.manifest_csv, truth.labels_toml, protocol, Path(truth.path))
-
-
 def rules(evaluation: Evaluation) -> scoring.Rules:
     """The rules of one evaluation."""
-    return rules_of(evaluation.truth, evaluation.protocol.name)
+    return evaluation.truth.rules(evaluation.protocol.name)
 
 
 def loaded(key: int) -> Evaluation:

@@ -112,7 +112,7 @@ def _return(submission: Submission) -> None:
 
 
 def _look(submission: Submission) -> tuple[bool, dict[str, Any]]:
-    rules = evaluation.rules_of(submission.phase.truth, submission.phase.protocol.name)
+    rules = submission.phase.truth.rules(submission.phase.protocol.name)
     upload = submission.upload
     row = Submission.objects.filter(
         pk=submission.pk, status=Status.CHECKING, checks=submission.checks

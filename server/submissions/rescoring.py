@@ -80,7 +80,7 @@ class Progress:
 
 def plan(edition: Edition) -> Plan:
     """What re-scoring under an edition takes, before anything is begun."""
-    rules = evaluation.rules_of(edition.truth, edition.protocol.name)
+    rules = edition.truth.rules(edition.protocol.name)
     items = {item.target: item for item in scoring.items(rules)}
     entries = list(_scored(edition.phase).values_list("pk", flat=True))
     contents = _known_contents(edition, entries)
@@ -203,7 +203,7 @@ def _known_contents(edition: Edition, entries: list[int]) -> dict[tuple[int, str
     ).exclude(content="")  # fmt: skip
     truths = edition.phase.challenge.truths.all()
     name = edition.protocol.name
-    rules = {truth.pk: evaluation.rules_of(truth, name) for truth in truths}
+    rules = {truth.pk: truth.rules(name) for truth in truths}
 
     @cache
     def same(truth: int, target: str) -> bool:

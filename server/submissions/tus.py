@@ -25,9 +25,7 @@ EXTENSIONS = "creation,creation-with-upload,checksum,expiration,termination"
 PART = "application/offset+octet-stream"
 CHECKSUM_MISMATCH = 460
 DIGITS = 18  # of a number of bytes
-NAMES: frozenset[str] = frozenset(
-    {"challenge", "phase", "team", "sha256"}
-)  # of the metadata we look at
+NAMES = frozenset({"challenge", "phase", "team", "sha256"})  # of the metadata we look at
 OVERRIDDEN = frozenset({"PATCH", "DELETE"})
 
 

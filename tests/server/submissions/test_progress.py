@@ -8,7 +8,7 @@ from baselines.phantom import LABELS, PhantomPlan, write_phantom
 from server import scoring
 from server.challenges.bundle import read_bundle
 from server.challenges.loading import load
-from server.submissions import evaluation, items, progress, turns
+from server.submissions import items, progress, turns
 from server.submissions.models import Evaluation, Item, Submission
 from tests.server import entries
 from tests.server.making import api
@@ -48,7 +48,7 @@ def accepted(phase, people, queue_up, packed) -> Evaluation:
 
 
 def test_every_label_has_its_turn_before_a_tenth_of_the_voxels(phantom_phase):
-    rules = evaluation.rules_of(phantom_phase.truth, phantom_phase.protocol.name)
+    rules = phantom_phase.truth.rules(phantom_phase.protocol.name)
     known = scoring.items(rules)
     order = turns.places(known)
     whole = sum(item.voxels for item in known)

@@ -76,7 +76,7 @@ def test_one_voxel_more_is_another_prediction(first, phase, people, bundle_folde
 
 def test_the_same_content_has_one_key_in_each_target_truth_and_protocol(first):
     rules = evaluation.rules(first)
-    other = evaluation.rules_of(first.truth, "cellmap-2026.1")
+    other = first.truth.rules("cellmap-2026.1")
     content, truth = item(first).content, first.truth.digests[TARGET]
     keys = [
         scoring.score_key(TARGET, content, truth, rules),
