@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm, UserChangeForm
 from django.db.models import QuerySet
@@ -16,6 +16,7 @@ from server.accounts import audit
 from server.accounts.models import AuditEvent, Membership, Team, Token, User
 from server.accounts.records import exported
 from server.accounts.tokens import revoke
+from server.errors import Refused
 
 RIGHTS = ("is_active", "is_staff", "is_superuser")
 
@@ -42,6 +43,20 @@ class ReadOnly(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody."""
         return False
+
+
+def each(request: Any, rows: Iterable[Any], act: Callable[[Any], object], *, done: str) -> None:
+    """An organiser's action on each row, told in a message: what was done, or why it was refused.
+
+    done: a sentence with {} for the row.
+    """
+    for row in rows:
+        try:
+            act(row)
+        except Refused as refusal:
+            messages.warning(request, f"{row}: {refusal.sentence}")
+        else:
+            messages.success(request, done.format(row))
 
 
 class Members(admin.TabularInline):

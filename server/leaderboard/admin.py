@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -11,9 +11,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from server.accounts.admin import ReadOnly
+from server.accounts.admin import ReadOnly, each
 from server.challenges.models import Edition, ProtocolVersion
-from server.errors import Refused
 from server.submissions import rescoring
 
 
@@ -53,29 +52,20 @@ class Editions(ReadOnly):
     @admin.action(description="Re-score beside the board")
     def rescore(self, request: Any, queryset: QuerySet[Edition]) -> None:
         """Begin, or try again what failed."""
-        self._each(request, queryset, rescoring.begin, "Re-scoring of {} is under way.")
+        act = partial(rescoring.begin, by=request.user)
+        each(request, queryset, act, done="Re-scoring of {} is under way.")
 
     @admin.action(description="Publish: make it the board")
     def publish(self, request: Any, queryset: QuerySet[Edition]) -> None:
         """Only what is complete."""
-        self._each(request, queryset, rescoring.publish, "{} is published.")
+        act = partial(rescoring.publish, by=request.user)
+        each(request, queryset, act, done="{} is published.")
 
     @admin.action(description="Discard: the board stays as it is")
     def discard(self, request: Any, queryset: QuerySet[Edition]) -> None:
         """Only what is not published."""
-        self._each(request, queryset, rescoring.discard, "{} is discarded.")
-
-    def _each(
-        self, request: Any, queryset: QuerySet[Edition], act: Callable[..., Any], done: str
-    ) -> None:
-        if not request.user.is_staff:
-            return
-        for edition in queryset:
-            try:
-                act(edition, by=request.user)
-                messages.success(request, done.format(edition))
-            except Refused as refusal:
-                messages.warning(request, refusal.sentence)
+        act = partial(rescoring.discard, by=request.user)
+        each(request, queryset, act, done="{} is discarded.")
 
 
 @admin.register(ProtocolVersion)

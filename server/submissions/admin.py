@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.timezone import now
 
-from server.accounts.admin import ReadOnly
+from server.accounts.admin import ReadOnly, each
 from server.errors import Refused
 from server.submissions import evaluation, grants, intake
 from server.submissions.models import Evaluation, Grant, Item, Submission, Upload
@@ -40,20 +40,12 @@ class Submissions(Rulings, ReadOnly):
     @admin.action(description="Cancel what has not ended")
     def cancel(self, request: Any, queryset: QuerySet[Submission]) -> None:
         """Cancel each; those that have ended say so."""
-        if not request.user.is_staff:
-            return
-        for submission in queryset:
-            try:
-                intake.cancel(submission, by=request.user)
-            except Refused as refusal:
-                messages.warning(request, f"{submission}: {refusal.sentence}")
+        each(request, queryset, partial(intake.cancel, by=request.user), done="{}: cancelled.")
 
     @admin.action(description="Try again: score what failed or is in quarantine")
     def try_again(self, request: Any, queryset: QuerySet[Submission]) -> None:
         """Each that has failed; the others say why not."""
-        if request.user.is_staff:
-            for submission in queryset:
-                _say(request, submission, lambda row: intake.try_again(row, by=request.user))
+        each(request, queryset, partial(intake.try_again, by=request.user), done="{}: tried again.")
 
 
 @admin.register(Evaluation)
@@ -67,19 +59,8 @@ class Evaluations(ReadOnly):
     @admin.action(description="Try again: score what failed or is in quarantine")
     def try_again(self, request: Any, queryset: QuerySet[Evaluation]) -> None:
         """Each that has such targets; the others say why not."""
-        if request.user.is_staff:
-            for row in queryset:
-                _say(request, row, lambda row: evaluation.try_again(row, by=request.user))
-
-
-def _say(request: HttpRequest, row: Any, act: Callable[[Any], object]) -> None:
-    """Do something to a row, and tell how that went."""
-    try:
-        act(row)
-    except Refused as refusal:
-        messages.warning(request, f"{row}: {refusal.sentence}")
-    else:
-        messages.success(request, f"{row}: tried again.")
+        act = partial(evaluation.try_again, by=request.user)
+        each(request, queryset, act, done="{}: tried again.")
 
 
 @admin.register(Item)
@@ -140,8 +121,4 @@ class Grants(admin.ModelAdmin):
     @admin.action(description="End now")
     def end(self, request: Any, queryset: QuerySet[Grant]) -> None:
         """End each; those that have ended say so."""
-        for grant in queryset:
-            try:
-                grants.end(grant, by=request.user, at=now())
-            except Refused as refusal:
-                messages.warning(request, f"{grant}: {refusal.sentence}")
+        each(request, queryset, partial(grants.end, by=request.user, at=now()), done="{}: ended.")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
 
-from server.errors import Refused
+from server.accounts.admin import each
 from server.submissions import selection
 from server.submissions.models import Submission
 
@@ -28,19 +29,16 @@ class Rulings(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none when it
     @admin.action(description="Disqualify: take off the board")
     def disqualify(self, request: Any, queryset: QuerySet[Submission]) -> None:
         """Each, for the reason given beside the action."""
-        self._rule(request, queryset, selection.disqualify)
+        act = partial(selection.disqualify, by=request.user, reason=_reason(request))
+        each(request, queryset, act, done="{}: off the board.")
 
     @admin.action(description="Reinstate: put back on the board")
     def reinstate(self, request: Any, queryset: QuerySet[Submission]) -> None:
         """Each that is disqualified."""
-        self._rule(request, queryset, selection.reinstate)
+        act = partial(selection.reinstate, by=request.user, reason=_reason(request))
+        each(request, queryset, act, done="{}: on the board again.")
 
-    def _rule(self, request: Any, queryset: QuerySet[Submission], act: Any) -> None:
-        if not request.user.is_staff:
-            return
-        for submission in queryset:
-            try:
-                act(submission, by=request.user, reason=request.POST.get("reason", ""))
-                messages.success(request, f"{submission}: done.")
-            except Refused as refusal:
-                messages.warning(request, f"{submission}: {refusal.sentence}")
+
+def _reason(request: Any) -> str:
+    text: str = request.POST.get("reason", "")
+    return text

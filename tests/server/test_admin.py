@@ -113,6 +113,8 @@ def test_an_organiser_may_cancel_what_runs_and_is_told_what_has_ended(
     answer = staff.post(page(Submission, "changelist"), fields, follow=True)
     states = dict(Submission.objects.values_list("pk", "status"))
     assert states == {running.pk: "cancelled", ended.pk: "scored"}
-    assert "is scored already" in answer.content.decode()
+    text = answer.content.decode()
+    assert f"{running}: cancelled." in text
+    assert f"{ended}: This submission is scored already" in text
     event = AuditEvent.objects.get(kind="submission", after="cancelled")
     assert event.actor == people.staff

@@ -154,6 +154,8 @@ def test_an_organiser_grants_and_ends_in_the_admin(where, ada, staff):
     change = reverse("admin:submissions_grant_change", args=[made.pk])
     assert client.post(change, fields | {"extra": 9}).status_code == 403
     action = {"action": "end", "_selected_action": [made.pk]}
-    client.post(reverse("admin:submissions_grant_changelist"), action)
+    grants_page = reverse("admin:submissions_grant_changelist")
+    assert ": ended." in client.post(grants_page, action, follow=True).content.decode()
     made.refresh_from_db()
     assert (made.extra, made.lasts(now())) == (2, False)
+    assert "has ended already" in client.post(grants_page, action, follow=True).content.decode()

@@ -143,9 +143,11 @@ def test_organisers_rule_in_the_admin_with_a_reason(ada, staff):
     form = {"action": "disqualify", "_selected_action": [entry.pk]}
     text = browser.post(url, form, follow=True).content.decode()
     assert "Give the reason" in text
-    browser.post(url, form | {"reason": "Copied."})
+    text = browser.post(url, form | {"reason": "Copied."}, follow=True).content.decode()
+    assert f"{entry}: off the board." in text
     entry.refresh_from_db()
     assert entry.disqualified == "Copied."
-    browser.post(url, form | {"action": "reinstate"})
+    text = browser.post(url, form | {"action": "reinstate"}, follow=True).content.decode()
+    assert f"{entry}: on the board again." in text
     entry.refresh_from_db()
     assert entry.disqualified == ""
