@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from baselines.box import Box, blocks_of
 from baselines.config import PredictionConfig
-from baselines.data import Light, Reader, read_padded
+from baselines.light import Light
+from baselines.readers import Reader, read_padded
 from evaluator.geometry import Shape
 
 Predictor = Callable[[Tensor], Tensor]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from evaluator.geometry import Shape
@@ -21,6 +22,11 @@ class Box:
         """Voxels along (Z, Y, X)."""
         z, y, x = (b - a for a, b in zip(self.start, self.stop, strict=True))
         return (z, y, x)
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels there are."""
+        return math.prod(self.shape)
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -48,3 +54,19 @@ def blocks_of(shape: Shape, block: Shape) -> Iterator[Box]:
         ends = zip((z, y, x), block, shape, strict=True)
         end_z, end_y, end_x = (min(a + size, n) for a, size, n in ends)
         yield Box((z, y, x), (end_z, end_y, end_x))
+
+
+def common_box(one: Box, other: Box) -> Box | None:
+    """The voxels of both boxes; None if there are none."""
+    z, y, x = (max(a, b) for a, b in zip(one.start, other.start, strict=True))
+    end_z, end_y, end_x = (min(a, b) for a, b in zip(one.stop, other.stop, strict=True))
+    found = Box((z, y, x), (end_z, end_y, end_x))
+    return found if min(found.shape) > 0 else None
+
+
+def box_around(boxes: Iterable[Box]) -> Box:
+    """The smallest box that holds all of some boxes, of which there is at least one."""
+    boxes = list(boxes)
+    z, y, x = (min(box.start[k] for box in boxes) for k in range(3))
+    end_z, end_y, end_x = (max(box.stop[k] for box in boxes) for k in range(3))
+    return Box((z, y, x), (end_z, end_y, end_x))

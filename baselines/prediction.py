@@ -22,8 +22,9 @@ from baselines.blockwise import plan_tiling, predict_box, predictor_of
 from baselines.box import Box
 from baselines.checkpoint import Run
 from baselines.config import Config
-from baselines.data import measure_light, open_level
 from baselines.layout import DataError, DataFolder, Split
+from baselines.levels import open_level
+from baselines.light import measure_light
 from baselines.objects import components, grown, mask_of, smallest_voxels
 from baselines.training import use_bf16
 from evaluator.digest import file_digest, json_digest

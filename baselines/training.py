@@ -16,14 +16,9 @@ from torch import Tensor, nn
 
 from baselines.checkpoint import Run
 from baselines.config import Config, ConfigError, TrainingConfig
+from baselines.crops import TrainingCrop, common_voxel_size, kinds_of, load_crops
 from baselines.curves import draw_curves
-from baselines.data import (
-    Batch,
-    Patches,
-    TrainingCrop,
-    common_voxel_size,
-    load_crops,
-)
+from baselines.data import Batch, Patches
 from baselines.layout import DataFolder
 from baselines.models import UNet, build_model
 from baselines.segmentation import masked_loss
@@ -67,7 +62,7 @@ def train(
 
     Raises ConfigError or DataError before any training if something does not fit.
     """
-    labels, crops = load_crops(data, config)
+    labels, crops = load_crops(data, config, progress=progress)
     voxel_size = common_voxel_size(crops, config.data)
     filled = dataclasses.replace(config.data, labels=tuple(labels), voxel_size=voxel_size)
     config = dataclasses.replace(config, data=filled)
@@ -76,7 +71,7 @@ def train(
     model.check_patch(config.training.patch)
     run.begin(config)
     model.place(device)
-    kinds = {name: known.kind for name, known in data.known_labels().items()}
+    kinds = kinds_of(data, config)
     trainer = Trainer(config, run, model, device, kinds, progress)
     trainer.restore()
     try:

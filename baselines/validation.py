@@ -13,7 +13,8 @@ import torch
 from baselines.blockwise import plan_tiling, predict_box, predictor_of
 from baselines.box import Box
 from baselines.config import Config
-from baselines.data import TrainingCrop, cut, validation_box
+from baselines.crops import TrainingCrop
+from baselines.data import cut
 from baselines.models.unet import UNet
 from baselines.objects import components, grown, smallest_voxels
 from baselines.segmentation import THRESHOLDS, Agreement, agreement, panoptic_quality
@@ -64,7 +65,7 @@ def validate(
             predictor, crop.raw, crop.light, box=box, tiling=tiling,
             labels=len(labels), batch=config.prediction.batch,
         )  # fmt: skip
-        whole = dataclasses.replace(crop, planes=crop.grid.shape[0])
+        whole = dataclasses.replace(crop, training=crop.validation)
         _, target, weight = cut(whole, box.start, box.shape, labels, config.objects.shrink)
         here = agreement(found, target > 0, weight)
         total = here if total is None else total + here
@@ -89,12 +90,10 @@ def validate(
 
 def _boxes(crops: list[TrainingCrop]) -> Iterator[tuple[TrainingCrop, Box]]:
     for crop in crops:
-        if (planes := validation_box(crop)) is not None:
-            (first, _, _), (last, y, x) = planes
-            yield (
-                crop,
-                Box((first, 0, 0), (min(last, first + max(MOST_VOXELS // (y * x), 1)), y, x)),
-            )
+        for kept in crop.validation:
+            depth = max(MOST_VOXELS // (kept.shape[1] * kept.shape[2]), 1)
+            stop = (min(kept.stop[0], kept.start[0] + depth), *kept.stop[1:])
+            yield crop, Box(kept.start, stop)
 
 
 def _qualities(

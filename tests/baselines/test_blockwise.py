@@ -14,8 +14,9 @@ from baselines.blockwise import (
 )
 from baselines.box import Box
 from baselines.config import PredictionConfig
-from baselines.data import InMemory, Light
+from baselines.light import Light
 from baselines.models import build_model
+from baselines.readers import InMemory
 from tests.baselines.conftest import tiny_volume
 
 AS_IT_IS = Light(0.0, 1.0)

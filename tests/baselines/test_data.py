@@ -1,23 +1,11 @@
-import json
-
 import numpy as np
-import pytest
 
+from baselines.box import Box
 from baselines.config import Config, DataConfig
-from baselines.data import (
-    InMemory,
-    Patches,
-    cut,
-    load_crops,
-    make_crop,
-    measure_light,
-    open_level,
-    read_padded,
-    validation_box,
-)
-from baselines.layout import DataError, DataFolder
+from baselines.crops import load_crops, make_crop
+from baselines.data import Patches, cut
+from baselines.readers import InMemory
 from evaluator.geometry import VoxelGrid
-from evaluator.volume import create_volume
 from tests.baselines.conftest import tiny
 
 GRID = VoxelGrid((6, 8, 8), (8.0, 8.0, 8.0))
@@ -35,41 +23,6 @@ def corner():
     return label
 
 
-def test_light_comes_from_percentiles_without_lost_sections():
-    raw = np.full((10, 20, 20), 100.0)
-    raw[:, :, 10:] = 120
-    lost = raw.copy()
-    lost[[2, 9]] = 0
-    assert measure_light(InMemory(lost)) == measure_light(InMemory(raw))
-    assert measure_light(InMemory(np.zeros((2, 4, 4)))).spread == 1.0
-
-
-def test_normalised_raw_does_not_depend_on_the_instruments_scale():
-    raw = np.random.default_rng(0).normal(100, 10, (4, 32, 32))
-    light, scaled = measure_light(InMemory(raw)), measure_light(InMemory(raw * 5 + 7))
-    one, two = light.normalise(raw), scaled.normalise(raw * 5 + 7)
-    np.testing.assert_allclose(one, two, atol=1e-3)
-    assert abs(one.std() - 1) < 0.1
-
-
-@pytest.mark.parametrize("start", [(0, 0, 0), (-2, -3, 0), (4, 6, 7), (-9, 0, 0), (7, 9, 20)])
-def test_a_box_may_reach_outside(start):
-    volume = np.arange(GRID.voxels).reshape(GRID.shape)
-    part = read_padded(InMemory(volume), start, (4, 4, 4))
-    assert part.shape == (4, 4, 4)
-    assert np.isin(part, volume).all()
-
-
-def test_outside_the_volume_is_mirrored():
-    volume = np.arange(5).reshape(1, 1, 5)
-    found = read_padded(InMemory(volume), (0, 0, -2), (1, 1, 5))
-    np.testing.assert_array_equal(found, [[[1, 0, 0, 1, 2]]])
-    found = read_padded(InMemory(volume), (0, 0, 3), (1, 1, 5))
-    np.testing.assert_array_equal(found, [[[3, 4, 4, 3, 2]]])
-    found = read_padded(InMemory(volume), (0, 0, 3), (1, 1, 4), mirror=False)
-    np.testing.assert_array_equal(found, [[[3, 4, 4, 4]]])
-
-
 def test_outside_the_crop_and_unannotated_labels_have_no_weight():
     _, target, weight = cut(crop(a=corner()), (-1, -1, -1), (3, 4, 4), ["a", "b"], {})
     assert weight.shape == (2, 3, 4, 4)
@@ -83,21 +36,12 @@ def test_outside_the_crop_and_unannotated_labels_have_no_weight():
 
 def test_validation_planes_have_no_weight_in_training():
     whole = crop(validation=0.34, a=np.ones(GRID.shape, np.uint8))
-    assert whole.planes == 4
-    assert validation_box(whole) == ((4, 0, 0), (6, 8, 8))
+    assert whole.training == (Box((0, 0, 0), (4, 8, 8)),)
+    assert whole.validation == (Box((4, 0, 0), (6, 8, 8)),)
     _, _, weight = cut(whole, (0, 0, 0), GRID.shape, ["a"], {})
     assert weight[0, :4].all()
     assert not weight[0, 4:].any()
-    assert validation_box(crop(a=corner())) is None
-
-
-def test_foreground_is_counted_among_training_planes_only():
-    label = np.zeros(GRID.shape, np.uint8)
-    label[5] = 1
-    assert crop(validation=0.34, a=label).count == {"a": 0}
-    found = crop(a=corner())
-    assert found.count == {"a": 4}
-    assert {tuple(p) for p in found.points["a"]} == {(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)}
+    assert crop(a=corner()).validation == ()
 
 
 def patches(crops, labels, **training):
@@ -132,13 +76,6 @@ def test_a_crop_without_any_foreground_still_gives_patches():
     assert batch.weight.any()
 
 
-def test_crops_of_a_data_folder_are_loaded_with_their_labels(phantom):
-    labels, crops = load_crops(phantom, Config(data=DataConfig(labels=("mito", "mem"))))
-    assert labels == ["mito", "mem"]
-    assert [c.name for c in crops] == ["phantom-train-1", "phantom-train-2"]
-    assert set(crops[0].labels) == {"mito", "mem"}
-
-
 def test_large_crops_are_read_from_disk_and_give_the_same_patches(phantom):
     _, cached = load_crops(phantom, Config(data=DataConfig(labels=("mem",))))
     _, lazy = load_crops(phantom, Config(data=DataConfig(labels=("mem",), cache_gb=0.0)))
@@ -147,37 +84,6 @@ def test_large_crops_are_read_from_disk_and_give_the_same_patches(phantom):
         parts = (cut(c, (1, 3, 60), (2, 8, 8), ["mem"], {}) for c in (one, two))
         for a, b in zip(*parts, strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-def test_an_unknown_label_is_an_error_that_lists_the_known_ones(phantom):
-    with pytest.raises(DataError, match=r"annotates golgi; annotated are cell, ecs"):
-        load_crops(phantom, Config(data=DataConfig(labels=("golgi",))))
-
-
-def test_a_folder_without_training_crops_says_how_to_get_some(tmp_path):
-    with pytest.raises(DataError, match="baselines phantom"):
-        load_crops(DataFolder(tmp_path), Config(data=DataConfig()))
-
-
-def test_another_voxel_size_than_the_models_is_an_error(phantom):
-    with pytest.raises(DataError, match=r"\(8.0, 8.0, 8.0\) nm.*\(16.0, 8.0, 8.0\)"):
-        load_crops(phantom, Config(data=DataConfig(voxel_size=(16.0, 8.0, 8.0))))
-
-
-def test_the_level_with_the_models_voxel_size_is_read(tmp_path):
-    path = tmp_path / "raw"
-    create_volume(path, GRID, np.uint8, multiscale=True)
-    coarse = VoxelGrid((6, 4, 4), (8.0, 16.0, 16.0))
-    create_volume(path / "s1", coarse, np.uint8, multiscale=False)
-    attributes = json.loads((path / ".zattrs").read_text())
-    scale = [{"type": "scale", "scale": [8, 16, 16]}]
-    attributes["multiscales"][0]["datasets"].append(
-        {"path": "s1", "coordinateTransformations": scale}
-    )
-    (path / ".zattrs").write_text(json.dumps(attributes))
-    assert open_level(path, (8.0, 16.0, 16.0)).shape == (6, 4, 4)
-    assert open_level(path, (8.0, 8.0, 8.0)).shape == (6, 8, 8)
-    assert open_level(path, ()).shape == (6, 8, 8)
 
 
 def test_patches_come_from_larger_crops_more_often():

@@ -7,9 +7,11 @@ import torch
 
 from baselines.checkpoint import Run
 from baselines.config import ConfigError, TrainingConfig
-from baselines.data import Batch, InMemory, Patches, make_crop
+from baselines.crops import make_crop
+from baselines.data import Batch, Patches
 from baselines.layout import DataFolder
 from baselines.models import build_model
+from baselines.readers import InMemory
 from baselines.training import choose_device, follow, learning_rate, train, train_step, use_bf16
 from evaluator.geometry import VoxelGrid
 from tests.baselines.conftest import tiny, tiny_volume

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from baselines.config import Config, build
-from baselines.data import InMemory, make_crop
+from baselines.crops import make_crop
+from baselines.readers import InMemory
 from baselines.validation import validate
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind
