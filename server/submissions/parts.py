@@ -57,7 +57,7 @@ class PartsEnd:
         """Whole parts and the rest."""
         return self._whole + self._rest.tell()
 
-    def append(self, block: bytes) -> None:
+    def append(self, block: bytes | memoryview) -> None:
         """Add bytes; each part goes as soon as it is full."""
         view = memoryview(block)
         while view:
@@ -107,7 +107,7 @@ class WholeEnd:
         """With what waits."""
         return self._end.offset + self._pending.tell()
 
-    def append(self, block: bytes) -> None:
+    def append(self, block: bytes | memoryview) -> None:
         """Set aside."""
         with no_room_here():
             self._pending.write(block)

@@ -4,21 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from server.challenges.bundle import BundleError, read_bundle
-
-PHASE = """
-[[phase]]
-slug = "test"
-title = "Test"
-opens = 2026-01-01T00:00:00Z
-closes = 2026-02-01T00:00:00Z
-"""
-HEAD = 'slug = "made-up"\ntitle = "Made up"\nprotocol = "crista-1"\n'
-
-
-@pytest.fixture
-def folder(bundle_folder, tmp_path):
-    """A copy of the bundle that a test may damage."""
-    return shutil.copytree(bundle_folder, tmp_path / "bundle")
+from tests.server.challenges.tables import HEAD, PHASE
 
 
 def mistakes(folder, toml: str | None = None) -> str:

@@ -19,11 +19,6 @@ from tests.server import entries
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def folder(bundle_folder, tmp_path):
-    return shutil.copytree(bundle_folder, tmp_path / "bundle")
-
-
 def change_truth(folder: Path) -> str:
     """Flip one voxel of one truth array; its path."""
     path = sorted(p for p in (folder / "truth.zarr").glob("*/*") if p.is_dir())[0]

@@ -55,7 +55,7 @@ def test_pieces_of_any_size_fill_the_same_parts(step):
     kept, rest = Kept(), io.BytesIO()
     end = PartsEnd(kept, upload_of(25), rest, whole=0)
     for start in range(0, 25, step):
-        end.append(DATA[start : min(start + step, 25)])
+        end.append(memoryview(DATA)[start : min(start + step, 25)])
     assert kept.parts == {1: DATA[:10], 2: DATA[10:20]}
     end.keep()
     assert kept.parts == {1: DATA[:10], 2: DATA[10:20], 3: DATA[20:25]}
