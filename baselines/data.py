@@ -90,7 +90,8 @@ def _inside(centre: np.ndarray, size: np.ndarray, boxes: Sequence[Box]) -> np.nd
     room = np.array(near.shape)
     low = np.minimum(size // 2, room // 2)
     high = np.maximum(room - (size - size // 2), low)
-    return np.clip(centre, near.start + low, near.start + high)
+    moved: np.ndarray = np.clip(centre, near.start + low, near.start + high)
+    return moved
 
 
 def cut(

@@ -62,7 +62,8 @@ def _sample(inside: np.ndarray, box: Box, most: int, random: np.random.Generator
     """At most so many of the true voxels of a box, (n, 3) in the volume's coordinates."""
     found = np.flatnonzero(inside)
     pick = random.choice(found, min(len(found), most), replace=False)
-    return np.stack(np.unravel_index(pick, box.shape), axis=1) + np.array(box.start)
+    points: np.ndarray = np.stack(np.unravel_index(pick, box.shape), axis=1)
+    return points + np.array(box.start)
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
