@@ -1,119 +1,143 @@
-"""Predict a volume of any size: blocks that are written once, tiles that overlap and blend.
+"""Predict a volume of any size, block by block from the first plane to the last.
 
-Tiles lie on one lattice for the whole volume, so a voxel's value does not depend on the block it
-is computed in.  Memory holds one block and one batch of tiles.
+Sums over the tiles are kept for one block and the depth of a tile, on the device where they are
+made: memory does not depend on the volume, and along Z no tile is computed twice.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from baselines.box import Box, blocks_of
-from baselines.config import PredictionConfig
+from baselines.box import Box
 from baselines.light import Light
 from baselines.readers import Reader, read_padded
-from evaluator.geometry import Shape
+from baselines.tiling import Tiling
 
 Predictor = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """How a volume is cut: tile size, overlap, and block size, all (Z, Y, X)."""
-
-    shape: Shape
-    tile: Shape
-    overlap: Shape
-    block: Shape
-
-    def blocks(self) -> Iterator[Box]:
-        """Blocks that cover the volume, each voxel once."""
-        return blocks_of(self.shape, self.block)
-
-    def tiles(self, block: Box) -> Iterator[Box]:
-        """All tiles of the volume's lattice that touch a block."""
-        axes = (
-            [s for s in tile_starts(n, tile, overlap) if s < b and s + tile > a]
-            for n, tile, overlap, a, b in zip(
-                self.shape, self.tile, self.overlap, block.start, block.stop, strict=True
-            )
-        )
-        for z, y, x in itertools.product(*axes):
-            ends = (a + size for a, size in zip((z, y, x), self.tile, strict=True))
-            yield Box((z, y, x), (next(ends), next(ends), next(ends)))
-
-
-def plan_tiling(shape: Shape, config: PredictionConfig, multiple: Shape) -> Tiling:
-    """The tiling of a volume.  A tile is no larger than the volume needs.
-
-    multiple: what the network wants tile sizes to be multiples of.
-    """
-    sizes = zip(config.tile, shape, multiple, strict=True)
-    tile = tuple(min(t - t % m or m, -(-n // m) * m) for t, n, m in sizes)
-    overlap = tuple(min(o, t // 2) for o, t in zip(config.overlap, tile, strict=True))
-    block = config.block
-    return Tiling(
-        shape, (tile[0], tile[1], tile[2]), (overlap[0], overlap[1], overlap[2]),
-        (block[0], block[1], block[2]),
-    )  # fmt: skip
-
-
-def tile_starts(n: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along an axis of n voxels; the last is moved inside.
-
-    A tile larger than the axis begins at 0 and reaches beyond it.
-    """
-    if n <= tile:
-        return [0]
-    return [*range(0, n - tile, tile - overlap), n - tile]
-
-
-def blend_weight(tile: Shape, overlap: Shape) -> np.ndarray:
-    """How much each voxel of a tile counts, float32, above 0 everywhere: less near its faces."""
-    ramps = []
-    for size, width in zip(tile, overlap, strict=True):
-        distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 1
-        ramps.append(np.minimum(distance / (width + 1), 1.0).astype(np.float32))
-    return ramps[0][:, None, None] * ramps[1][:, None] * ramps[2]
-
-
 def predict_box(
     predictor: Predictor, raw: Reader, light: Light, *, box: Box, tiling: Tiling,
-    labels: int, batch: int,
+    channels: int, batch: int,
 ) -> np.ndarray:  # fmt: skip
-    """Probabilities (labels, Z, Y, X) float32 of a box of the volume.
+    """Probabilities (channels, Z, Y, X) float32 of a box of the volume.
 
-    predictor: normalised raw (N, 1, *tile) -> probabilities (N, labels, *tile).
+    predictor: normalised raw (N, 1, Z + 2 context, Y, X) of a tile -> probabilities
+    (N, channels, *tile), on any device.
     """
-    total = np.zeros((labels, *box.shape), np.float32)
-    weights = np.zeros(box.shape, np.float32)
-    blend = blend_weight(tiling.tile, tiling.overlap)
-    todo = list(tiling.tiles(box))
-    for tiles in (todo[k : k + batch] for k in range(0, len(todo), batch)):
-        patches = [light.normalise(read_padded(raw, tile.start, tiling.tile)) for tile in tiles]
-        found = predictor(torch.from_numpy(np.stack(patches)[:, None])).numpy()
-        for tile, probability in zip(tiles, found, strict=True):
-            here, part = tile.within(box), box.within(tile)
-            total[(slice(None), *here)] += probability[(slice(None), *part)] * blend[part]
-            weights[here] += blend[part]
-    if not weights.all():
-        raise AssertionError(f"some voxels of {box} lie in no tile")
-    return np.divide(total, weights, out=total)
+    out = np.empty((channels, *box.shape), np.float32)
+    blocks = stream(
+        predictor, raw, light, box=box, tiling=tiling, channels=channels, batch=batch
+    )  # fmt: skip
+    for block, probability in blocks:
+        out[(slice(None), *block.within(box))] = probability.cpu().numpy()
+    return out
 
 
-def predictor_of(model: nn.Module, *, device: torch.device, bf16: bool) -> Predictor:
-    """A function from normalised raw to probabilities, both on the CPU."""
-    model = model.eval()
+def stream(
+    predictor: Predictor, raw: Reader, light: Light, *, box: Box, tiling: Tiling,
+    channels: int, batch: int,
+) -> Iterator[tuple[Box, Tensor]]:  # fmt: skip
+    """The same in parts as deep as a block, in the order of Z: (part, its probabilities)."""
+    blend: Blend | None = None
+    for tile, probability in _predicted(predictor, raw, light, box, tiling, batch):
+        if blend is None:
+            blend = Blend(tiling, box, channels, probability.device)
+        while tile.start[0] >= blend.part.stop[0]:  # no later tile reaches the part
+            yield blend.take()
+        blend.add(tile, probability)
+    while blend is not None and blend.part.start[0] < box.stop[0]:
+        yield blend.take()
 
-    def predict(raw: Tensor) -> Tensor:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits: Tensor = model(raw.to(device))
-            return logits.float().sigmoid().cpu()
 
-    return predict
+@dataclass
+class Blend:
+    """Weighted sums over the tiles, of a part of a box and of what the next tiles reach below it.
+
+    low: the first plane that has not been taken yet.
+    """
+
+    tiling: Tiling
+    box: Box
+    channels: int
+    device: torch.device
+    low: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.low = self.box.start[0]
+        self._weights: dict[tuple[int, int], Tensor] = {}
+        self._sums = self._zeros(min(self.tiling.block[0] + self.tiling.tile[0], self.box.shape[0]))
+
+    @property
+    def part(self) -> Box:
+        """What `take` gives next."""
+        _, *end = self.box.stop
+        _, *start = self.box.start
+        last = min(self.low + self.tiling.block[0], self.box.stop[0])
+        return Box((self.low, start[0], start[1]), (last, end[0], end[1]))
+
+    def add(self, tile: Box, probability: Tensor) -> None:
+        """Add the probabilities (channels, *tile) of a tile where it meets the box."""
+        around = Box(
+            (self.low, *self.box.start[1:]),
+            (self.low + self._sums.shape[1], *self.box.stop[1:]),
+        )  # fmt: skip
+        here, inside = tile.within(around), around.within(tile)
+        z, y, x = (
+            self._weight(axis, tile.start[axis])[part] for axis, part in enumerate(inside)
+        )  # fmt: skip
+        weight = z[:, None, None] * y[:, None] * x
+        self._sums[(slice(None), *here)].addcmul_(probability[(slice(None), *inside)], weight)
+
+    def take(self) -> tuple[Box, Tensor]:
+        """The next part, which is finished, and its probabilities; room is made below it."""
+        part, depth = self.part, self.part.shape[0]
+        done, rest = self._sums[:, :depth], self._sums[:, depth:]
+        self.low += depth
+        left = min(self._sums.shape[1], self.box.stop[0] - self.low)
+        self._sums = torch.cat([rest, self._zeros(max(left - rest.shape[1], 0))], dim=1)
+        return part, done
+
+    def _weight(self, axis: int, start: int) -> Tensor:
+        if (axis, start) not in self._weights:
+            values = self.tiling.weights(axis)[start]
+            self._weights[axis, start] = torch.from_numpy(values).to(self.device)
+        return self._weights[axis, start]
+
+    def _zeros(self, depth: int) -> Tensor:
+        return torch.zeros((self.channels, depth, *self.box.shape[1:]), device=self.device)
+
+
+def _predicted(
+    predictor: Predictor, raw: Reader, light: Light, box: Box, tiling: Tiling, batch: int
+) -> Iterator[tuple[Box, Tensor]]:
+    """Each tile over a box with its probabilities, in the order of Z; reading runs ahead."""
+    tiles = tiling.tiles(box)
+    groups = iter(lambda: list(itertools.islice(tiles, batch)), [])
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead = reader.submit(_patches, raw, light, next(groups), tiling)
+        for group in groups:
+            coming = reader.submit(_patches, raw, light, group, tiling)
+            yield from _through(predictor, *ahead.result())
+            ahead = coming
+        yield from _through(predictor, *ahead.result())
+
+
+def _through(predictor: Predictor, tiles: list[Box], raw: Tensor) -> Iterator[tuple[Box, Tensor]]:
+    return zip(tiles, predictor(raw).float(), strict=True)
+
+
+def _patches(
+    raw: Reader, light: Light, tiles: list[Box], tiling: Tiling
+) -> tuple[list[Box], Tensor]:
+    """The tiles, and normalised raw (N, 1, Z + 2 context, Y, X) of them."""
+    wide = (tile.grown((tiling.context, 0, 0)) for tile in tiles)
+    parts = [light.normalise(read_padded(raw, box.start, box.shape)) for box in wide]
+    return tiles, torch.from_numpy(np.stack(parts)[:, None])

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import zarr
 
-from baselines.blockwise import plan_tiling, predict_box, predictor_of
+from baselines.blockwise import predict_box
 from baselines.box import Box
 from baselines.checkpoint import Run
 from baselines.config import Config
@@ -26,6 +26,8 @@ from baselines.layout import DataError, DataFolder, Split
 from baselines.levels import open_level
 from baselines.light import measure_light
 from baselines.objects import components, grown, mask_of, smallest_voxels
+from baselines.predictors import predictor_of
+from baselines.tiling import plan_tiling
 from baselines.training import use_bf16
 from evaluator.digest import file_digest, json_digest
 from evaluator.geometry import VoxelGrid
@@ -67,7 +69,7 @@ def predict(
         for n, block in enumerate(blocks, start=1):
             found = predict_box(
                 predictor, volume, light, box=block, tiling=tiling,
-                labels=len(labels), batch=config.prediction.batch,
+                channels=len(labels), batch=config.prediction.batch,
             )  # fmt: skip
             for array, probability in zip(arrays, found, strict=True):
                 array[block.slices] = np.round(probability * 255).astype(np.uint8)

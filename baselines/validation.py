@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.blockwise import plan_tiling, predict_box, predictor_of
+from baselines.blockwise import predict_box
 from baselines.box import Box
 from baselines.config import Config
 from baselines.crops import TrainingCrop
 from baselines.data import cut
 from baselines.models.unet import UNet
 from baselines.objects import components, grown, smallest_voxels
+from baselines.predictors import predictor_of
 from baselines.segmentation import THRESHOLDS, Agreement, agreement, panoptic_quality
+from baselines.tiling import plan_tiling
 from evaluator.manifest import Kind
 
 MOST_VOXELS = 2**25  # of a crop's validation planes that are looked at: memory is bounded
@@ -63,7 +65,7 @@ def validate(
         tiling = plan_tiling(crop.grid.shape, config.prediction, model.multiple)
         found = predict_box(
             predictor, crop.raw, crop.light, box=box, tiling=tiling,
-            labels=len(labels), batch=config.prediction.batch,
+            channels=len(labels), batch=config.prediction.batch,
         )  # fmt: skip
         whole = dataclasses.replace(crop, training=crop.validation)
         _, target, weight = cut(whole, box.start, box.shape, labels, config.objects.shrink)

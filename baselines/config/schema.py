@@ -237,6 +237,10 @@ class PredictionConfig:
         (0, 64, 64), "Of tiles; half at most.", least=0, unit="voxels"
     )
     block: tuple[int, ...] = setting((16, 512, 512), "Written at once.", least=1, unit="voxels")
+    memory_gb: float = setting(
+        4.0, "Blocks are widened while their sums fit in here: fewer tiles are computed twice.",
+        least=0, unit="GB",
+    )  # fmt: skip
     batch: int = setting(8, "Tiles that go through together.", least=1)
     mirror: str = setting(
         "none", "Predict mirrored tiles, too, and average.", choices=("none", "plane", "all")

@@ -3,23 +3,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from baselines.blockwise import (
-    Tiling,
-    blend_weight,
-    plan_tiling,
-    predict_box,
-    predictor_of,
-    tile_starts,
-)
+from baselines.blockwise import predict_box
 from baselines.box import Box
 from baselines.config import PredictionConfig
 from baselines.light import Light
-from baselines.models import build_model
+from baselines.predictors import predictor_of
 from baselines.readers import InMemory
-from tests.baselines.conftest import tiny_volume
+from baselines.tiling import Tiling, axis_weights, plan_tiling, tile_starts
 
 AS_IT_IS = Light(0.0, 1.0)
+
+
+def network(channels=1):
+    """Two convolutions, which see two voxels far."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv3d(4, channels, 3, padding=1)
+    )  # fmt: skip
 
 
 @st.composite
@@ -33,7 +35,7 @@ def tilings(draw):
 def run(tiling, raw, predictor=lambda x: x, box=None):
     box = box or Box((0, 0, 0), tiling.shape)
     return predict_box(
-        predictor, InMemory(raw), AS_IT_IS, box=box, tiling=tiling, labels=1, batch=3
+        predictor, InMemory(raw), AS_IT_IS, box=box, tiling=tiling, channels=1, batch=3
     )[0]
 
 
@@ -59,9 +61,7 @@ def test_tiles_leave_no_gap_and_stay_inside(n, tile, overlap):
 
 
 def test_a_voxel_does_not_depend_on_the_block_it_is_computed_in():
-    settings_ = tiny_volume()
-    model = build_model(settings_.model, labels=1, voxel_size=(8.0, 8.0, 8.0))
-    predictor = predictor_of(model, device=torch.device("cpu"), bf16=False)
+    predictor = predictor_of(network(), device=torch.device("cpu"), bf16=False)
     raw = np.random.default_rng(1).normal(size=(10, 40, 40)).astype(np.float32)
     whole = Tiling(raw.shape, (4, 16, 16), (2, 4, 4), raw.shape)
     parts = Tiling(raw.shape, (4, 16, 16), (2, 4, 4), (3, 11, 40))
@@ -86,11 +86,21 @@ def test_where_tiles_overlap_they_blend():
     assert (np.diff(found[3:9]) > 0).all()
 
 
-def test_weights_are_above_zero_everywhere():
-    weight = blend_weight((3, 8, 8), (1, 3, 0))
-    assert weight.shape == (3, 8, 8)
-    assert weight.min() > 0
-    assert weight[1, 4, 4] == 1
+@given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 32))
+def test_weights_are_above_zero_and_those_over_a_voxel_add_up_to_one(n, tile, overlap):
+    total = np.zeros(max(n, tile))
+    for start, weight in axis_weights(n, tile, min(overlap, tile // 2)).items():
+        assert weight.shape == (tile,)
+        assert weight.min() > 0
+        total[start : start + tile] += weight
+    np.testing.assert_allclose(total[:n], 1, atol=1e-6)
+
+
+def test_a_tile_counts_by_a_gaussian_with_a_deviation_of_an_eighth_of_it():
+    first, second = axis_weights(24, 16, 8).values()
+    # Voxel 10 lies 2.5 from the middle of the first tile and 5.5 from that of the second, and a
+    # deviation is 2 voxels: the quotient of the bells is exp((2.5² - 5.5²) / 8).
+    assert second[2] / first[10] == pytest.approx(np.exp((2.5**2 - 5.5**2) / 8), rel=1e-5)
 
 
 def test_tiles_are_no_larger_than_the_volume_needs():
@@ -107,9 +117,9 @@ def test_a_tile_that_fits_no_multiple_is_made_smaller():
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7)])
 def test_a_volume_smaller_than_the_network_wants_is_predicted(shape):
-    model = build_model(tiny_volume().model, labels=1, voxel_size=(8.0, 8.0, 8.0))
-    predictor = predictor_of(model, device=torch.device("cpu"), bf16=False)
-    tiling = plan_tiling(shape, tiny_volume().prediction, model.multiple)
+    predictor = predictor_of(network(), device=torch.device("cpu"), bf16=False)
+    tiling = plan_tiling(shape, PredictionConfig(tile=(8, 32, 32)), (2, 8, 8))
+    assert tiling.tile == tuple(-(-n // m) * m for n, m in zip(shape, (2, 8, 8), strict=True))
     found = run(tiling, np.zeros(shape, np.float32), predictor)
     assert found.shape == shape
     assert ((found > 0) & (found < 1)).all()
@@ -133,7 +143,7 @@ def test_raw_is_normalised_before_the_network_sees_it():
     raw = InMemory(np.full((1, 4, 4), 150, np.uint8))
     predict_box(
         lambda x: seen.append(x) or x, raw, Light(100.0, 25.0), box=Box((0, 0, 0), (1, 4, 4)),
-        tiling=tiling, labels=1, batch=1,
+        tiling=tiling, channels=1, batch=1,
     )  # fmt: skip
     assert (seen[0] == 2.0).all()
     assert seen[0].dtype == torch.float32
@@ -157,13 +167,12 @@ def test_never_more_than_a_tile_is_read_at_once():
     volume = Counted()
     tiling = Tiling(volume.shape, (8, 8, 8), (2, 2, 2), (10, 20, 20))
     for block in tiling.blocks():
-        predict_box(lambda x: x, volume, AS_IT_IS, box=block, tiling=tiling, labels=1, batch=4)
+        predict_box(lambda x: x, volume, AS_IT_IS, box=block, tiling=tiling, channels=1, batch=4)
     assert volume.largest <= 8 * 8 * 8
 
 
 def test_half_precision_predicts_nearly_the_same():
-    model = build_model(tiny_volume().model, labels=2, voxel_size=(8.0, 8.0, 8.0))
-    raw = torch.randn(1, 1, *model.multiple)
+    model, raw = network(channels=2), torch.randn(1, 1, 4, 8, 8)
     full, half = (
         predictor_of(model, device=torch.device("cpu"), bf16=b)(raw) for b in (False, True)
     )
