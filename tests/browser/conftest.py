@@ -2,14 +2,31 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.server.making import make_bundle
+from tests.synthetic import write_submission
+
 OUTPUT = Path(__file__).resolve().parents[2] / "test-output" / "screenshots"
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+@pytest.fixture(scope="module")
+def begun(installation, tmp_path_factory) -> Callable[[str], Path]:
+    """Begin a challenge of this slug; a submission to it that can be scored."""
+
+    def begin(slug: str) -> Path:
+        bundle = make_bundle(tmp_path_factory.mktemp(slug), slug=slug)
+        installation.manage("load_challenge", str(bundle))
+        packed = bundle.parent / f"{slug}.zip"
+        write_submission(packed, bundle, quality=0.8)
+        return packed
+
+    return begin
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.installation import PASSWORD
-from tests.server.making import make_bundle
-from tests.synthetic import write_submission
 
 SLUG = "in-the-browser"
 
 
 @pytest.fixture(scope="module")
-def packed(installation, tmp_path_factory):
-    bundle = make_bundle(tmp_path_factory.mktemp("browser"), slug=SLUG)
-    installation.manage("load_challenge", str(bundle))
-    packed = bundle.parent / "browser.zip"
-    write_submission(packed, bundle, quality=0.8)
-    return packed
+def packed(begun):
+    return begun(SLUG)
 
 
 def sign_up(page: Page, address: str, name: str) -> None:

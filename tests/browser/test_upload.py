@@ -6,19 +6,13 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.test_participant import sign_up
-from tests.server.making import make_bundle
-from tests.synthetic import write_submission
 
 SLUG = "broken-lines"
 
 
 @pytest.fixture(scope="module")
-def packed(installation, tmp_path_factory):
-    bundle = make_bundle(tmp_path_factory.mktemp("lines"), slug=SLUG)
-    installation.manage("load_challenge", str(bundle))
-    packed = bundle.parent / "lines.zip"
-    write_submission(packed, bundle, quality=0.8)
-    return packed
+def packed(begun):
+    return begun(SLUG)
 
 
 def fill(page: Page, address: str, packed) -> None:
