@@ -126,7 +126,7 @@ def parse_json(text: bytes) -> dict[str, Any]:
 
 
 def parse_v2(node: Mapping[str, Any], *, attributes: Mapping[str, Any]) -> ArrayMeta:
-    """The array that a `.zarray` and the attributes beside it describe.  Raises Unfit."""
+    """The array of a `.zarray` and the attributes beside it, of any size.  Raises Unfit."""
     if node.get("zarr_format") != 2:
         raise bad_metadata(
             f"zarr_format is {shown(node.get('zarr_format'))}; expected 2 in .zarray."
@@ -154,7 +154,7 @@ def parse_v2(node: Mapping[str, Any], *, attributes: Mapping[str, Any]) -> Array
         "filters": None,
         "dimension_separator": separator,
     }
-    return bounded(ArrayMeta("", "zarr", spec, shape, dtype, chunks, *parse_lengths(attributes)))
+    return ArrayMeta("", "zarr", spec, shape, dtype, chunks, *parse_lengths(attributes))
 
 
 def parse_lengths(attributes: Mapping[str, Any]) -> tuple[Nanometres | None, Nanometres | None]:

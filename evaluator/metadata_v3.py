@@ -11,7 +11,6 @@ from evaluator.metadata import (
     ArrayMeta,
     Sharding,
     bad_metadata,
-    bounded,
     check_settings,
     parse_fill,
     parse_lengths,
@@ -37,7 +36,7 @@ Codecs = list[dict[str, Any]]
 
 
 def parse_v3(node: Mapping[str, Any], *, attributes: Mapping[str, Any]) -> ArrayMeta:
-    """The array that a `zarr.json` of node type array describes.  Raises Unfit."""
+    """The array that a `zarr.json` of node type array describes, of any size.  Raises Unfit."""
     if node.get("zarr_format") != 3:
         raise bad_metadata(
             f"zarr_format is {shown(node.get('zarr_format'))}; expected 3 in zarr.json."
@@ -68,9 +67,7 @@ def parse_v3(node: Mapping[str, Any], *, attributes: Mapping[str, Any]) -> Array
         "codecs": codecs,
     }
     dtype = DTYPES[name]
-    return bounded(
-        ArrayMeta("", "zarr3", spec, shape, dtype, chunks, *parse_lengths(attributes), shards)
-    )
+    return ArrayMeta("", "zarr3", spec, shape, dtype, chunks, *parse_lengths(attributes), shards)
 
 
 def parse_codecs(value: Any) -> tuple[Codecs, Sharding | None]:

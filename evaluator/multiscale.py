@@ -13,6 +13,7 @@ from evaluator.geometry import Nanometres
 from evaluator.metadata import (
     ArrayMeta,
     bad_metadata,
+    bounded,
     parse_json,
     parse_v2,
     positive_triple,
@@ -34,8 +35,39 @@ def describe(read: Read, *, like: Nanometres | None = None) -> ArrayMeta | None:
     read: gives a file below the node by its name.
     like: of a group, take the level nearest to this voxel size (without OME-NGFF metadata: the
     nearest that is not coarser, if there is one); None: the finest.
-    None: there is no array.  Raises Unfit for anything that is not on the allow-lists.
+    None: there is no array.  Raises Unfit for anything that is not on the allow-lists, or too large
+    to come from a stranger.
     """
+    node = _node(read)
+    if isinstance(node, Mapping):
+        return bounded(_describe_level(read, node, like=like))
+    return None if node is None else bounded(node)
+
+
+def describe_levels(read: Read) -> list[ArrayMeta]:
+    """All arrays at a node that `describe` chooses from, finest first, of any size.
+
+    For data of one's own: a level that the metadata names and nobody fetched is left out.
+    Raises Unfit like `describe`, but for sizes.
+    """
+    node = _node(read)
+    if not isinstance(node, Mapping):
+        return [] if node is None else [node]
+    if "multiscales" not in node and (numbered := _numbered(read)):
+        return numbered
+    found = [
+        (_array(partial(_read_below, read, folder)), folder, size, offset)
+        for folder, size, offset in levels(node)
+    ]
+    return [
+        replace(array, folder=folder, voxel_size=size, offset=offset)
+        for array, folder, size, offset in found
+        if array is not None
+    ]
+
+
+def _node(read: Read) -> ArrayMeta | Mapping[str, Any] | None:
+    """What is at a node: an array, a group (its attributes), or nothing."""
     v2, v3, group = read(".zarray"), read("zarr.json"), read(".zgroup")
     if v3 is not None and (v2 is not None or group is not None):
         raise bad_metadata(
@@ -45,14 +77,12 @@ def describe(read: Read, *, like: Nanometres | None = None) -> ArrayMeta | None:
         return parse_v2(parse_json(v2), attributes=_attributes(read))
     if v3 is not None:
         node = parse_json(v3)
-        if node.get("node_type") == "array":
-            return parse_v3(node, attributes=table(node, "attributes"))
         attributes = table(node, "attributes")
-        return _describe_level(read, table(attributes, "ome"), like=like)
+        if node.get("node_type") == "array":
+            return parse_v3(node, attributes=attributes)
+        return table(attributes, "ome")
     attributes = _attributes(read)
-    if group is None and not attributes:
-        return None
-    return _describe_level(read, attributes, like=like)
+    return attributes if group is not None or attributes else None
 
 
 def _describe_level(
@@ -61,10 +91,10 @@ def _describe_level(
     """The array of the best level of a group.  OME-NGFF lists the finest level first."""
     if "multiscales" not in attributes and (found := _numbered(read)):
         return min(found, key=lambda level: _rank(level.voxel_size, like))
-    levels = _levels(attributes)
-    folder, size, offset = levels[0]
+    listed = levels(attributes)
+    folder, size, offset = listed[0]
     if like is not None:
-        folder, size, offset = min(levels, key=lambda level: _difference(level[1], like))
+        folder, size, offset = min(listed, key=lambda level: _difference(level[1], like))
     array = _array(lambda name: read(f"{folder}/{name}"))
     if array is None:
         raise bad_metadata(
@@ -77,8 +107,8 @@ def _array(read: Read) -> ArrayMeta | None:
     """The array at a node, None if it is no array; groups below groups are not looked into."""
     if read(".zarray") is None and b'"array"' not in (read("zarr.json") or b""):
         return None
-    found = describe(read)
-    return None if found is None or found.folder else found
+    found = _node(read)
+    return found if isinstance(found, ArrayMeta) else None
 
 
 def _numbered(read: Read) -> list[ArrayMeta]:
@@ -108,7 +138,7 @@ def _rank(size: Nanometres | None, like: Nanometres | None) -> tuple[bool, bool,
     return False, coarser, math.dist(size, like)
 
 
-def _levels(attributes: Mapping[str, Any]) -> list[tuple[str, Nanometres, Nanometres]]:
+def levels(attributes: Mapping[str, Any]) -> list[tuple[str, Nanometres, Nanometres]]:
     """(folder, voxel size, offset) of each level, in nm; as the OME-NGFF metadata lists them."""
     match attributes.get("multiscales"):
         case [{"axes": [_, _, _] as axes, "datasets": [_, *_] as datasets} as image, *_]:

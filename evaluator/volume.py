@@ -19,7 +19,7 @@ import zarr
 from evaluator.errors import Unreadable
 from evaluator.geometry import Shape, VoxelGrid
 from evaluator.metadata import ArrayMeta, Unfit
-from evaluator.multiscale import describe
+from evaluator.multiscale import describe, describe_levels
 
 SLAB_VOXELS = 1 << 25  # read at once
 LARGEST_CACHE = 1 << 28  # bytes
@@ -161,6 +161,26 @@ def open_volume(path: Path) -> Volume:
             raise Unreadable("there is no Zarr array.")
         folder = (path / meta.folder).resolve()
         return Volume(meta, {"driver": "file", "path": f"{folder}/"}, grid=meta.grid)
+    except Unreadable as error:
+        raise Unreadable(f"{path}: {error}") from error
+
+
+def open_levels(path: Path) -> list[Volume]:
+    """All levels of an array of one's own, finest first, of any size; see `describe_levels`.
+
+    Raises Unreadable, naming the path, if there is none.
+    """
+    try:
+        found = describe_levels(lambda name: _text(path / name))
+        if not found:
+            raise Unreadable("there is no Zarr array.")
+        return [
+            Volume(
+                meta, {"driver": "file", "path": f"{(path / meta.folder).resolve()}/"},
+                grid=meta.grid,
+            )
+            for meta in found
+        ]  # fmt: skip
     except Unreadable as error:
         raise Unreadable(f"{path}: {error}") from error
 

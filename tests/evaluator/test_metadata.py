@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluator import Manifest, VoxelGrid, check_submission, score_submission
-from evaluator.metadata import ArrayMeta, Unfit, parse_json, parse_v2
+from evaluator.metadata import ArrayMeta, Unfit, bounded, parse_json, parse_v2
 from evaluator.metadata_v3 import parse_v3
 from evaluator.protocol import get_protocol
 from evaluator.volume import create_volume
@@ -36,11 +36,11 @@ V3 = {
 
 
 def v2(attributes: dict | None = None, **changes: object) -> ArrayMeta:
-    return parse_v2(V2 | changes, attributes=attributes or {})
+    return bounded(parse_v2(V2 | changes, attributes=attributes or {}))
 
 
 def v3(**changes: object) -> ArrayMeta:
-    return parse_v3(V3 | changes, attributes={})
+    return bounded(parse_v3(V3 | changes, attributes={}))
 
 
 def code(parse, **changes: object) -> str:

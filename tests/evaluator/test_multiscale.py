@@ -3,7 +3,7 @@ import json
 import pytest
 
 from evaluator.metadata import Unfit
-from evaluator.multiscale import describe
+from evaluator.multiscale import describe, describe_levels
 from tests.evaluator.test_metadata import V2, V3
 
 AXES = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
@@ -125,3 +125,25 @@ def test_a_level_that_is_a_group_again_is_refused():
 def test_two_formats_side_by_side_are_refused():
     both = {".zarray": json.dumps(V2).encode(), "zarr.json": json.dumps(V3).encode()}
     assert code(both) == "bad_metadata"
+
+
+def test_all_levels_are_listed_and_those_that_nobody_fetched_left_out():
+    files = group(level("s0", 4.0), level("s1", 8.0, 3.0), level("s2", 16.0))
+    assert [array.folder for array in describe_levels(files.get)] == ["s0", "s1", "s2"]
+    del files["s0/.zarray"]
+    found = describe_levels(files.get)
+    assert [(a.folder, a.voxel_size, a.offset) for a in found] == [
+        ("s1", (8.0,) * 3, (3.0,) * 3), ("s2", (16.0,) * 3, (0.0,) * 3),
+    ]  # fmt: skip
+
+
+def test_a_plain_array_is_the_one_level_it_has():
+    assert [a.folder for a in describe_levels({".zarray": json.dumps(V2).encode()}.get)] == [""]
+    assert describe_levels({}.get) == []
+
+
+def test_levels_of_ones_own_data_may_be_larger_than_a_strangers():
+    huge = {"shape": [20_000] * 3, "chunks": [64] * 3}
+    files = group(level("s0", 4.0)) | {"s0/.zarray": json.dumps(V2 | huge).encode()}
+    assert describe_levels(files.get)[0].shape == (20_000,) * 3
+    assert code(files) == "too_large"
