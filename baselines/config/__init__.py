@@ -4,8 +4,10 @@ An unknown key, a wrong type or an impossible value is an error that names the k
 is touched.
 """
 
+from baselines.config.advice import advice
 from baselines.config.errors import ConfigError
-from baselines.config.reading import build, load_config, to_json
+from baselines.config.reading import build, bundled, load_config, to_json
+from baselines.config.rules import check, check_saves
 from baselines.config.schema import (
     AugmentConfig,
     Config,
@@ -22,5 +24,5 @@ from baselines.config.schema import (
 __all__ = [
     "AugmentConfig", "Config", "ConfigError", "DataConfig", "LossConfig", "ModelConfig",
     "ObjectsConfig", "PredictionConfig", "SamplingConfig", "SplitConfig", "TrainingConfig",
-    "build", "load_config", "to_json",
+    "advice", "build", "bundled", "check", "check_saves", "load_config", "to_json",
 ]  # fmt: skip

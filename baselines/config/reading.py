@@ -1,12 +1,13 @@
 """A run's settings: TOML in, frozen dataclasses out.  Data, not a program.
 
 An unknown key, a wrong type or an impossible value is an error that names the key, before any data
-is touched.  `write_config` stores every value, given or by default, as config.json of the run.
+is touched.  What a file does not say is taken from its preset, and then from the schema.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import tomllib
 import types
@@ -18,19 +19,18 @@ from baselines.config.errors import ConfigError
 from baselines.config.rules import check
 from baselines.config.schema import Config
 
+CONFIGS = Path(__file__).parents[1] / "configs"
+
 
 def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> Config:
-    """The config in a TOML or JSON file, after overrides of the form `training.iterations=100`."""
-    if not path.is_file():
-        path = _bundled(path)
-    text = path.read_text("utf-8")
-    try:
-        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    """The config in a TOML or JSON file, after overrides of the form `training.iterations=100`.
+
+    path: a file, or the name of one that comes along, such as Semantic2D, or of a preset.
+    """
+    table = _read(path if path.is_file() else _bundled(path))
     for override in overrides:
         _override(table, override)
-    config: Config = build(Config, table, where="")
+    config: Config = build(Config, _over_preset(table), where="")
     check(config)
     return config
 
@@ -42,8 +42,10 @@ def build(kind: type, table: Any, *, where: str) -> Any:
     hints = typing.get_type_hints(kind)
     for key in table:
         if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"; did you mean {_join(where, near[0])}?" if near else ""
             known = ", ".join(hints)
-            raise ConfigError(f"unknown key {_join(where, key)}; known here are: {known}.")
+            raise ConfigError(f"unknown key {_join(where, key)}; known here are: {known}{hint}.")
     return kind(**{k: _convert(hints[k], v, where=_join(where, k)) for k, v in table.items()})
 
 
@@ -52,13 +54,61 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True) + "\n"
 
 
+def bundled() -> dict[str, Path]:
+    """Every config and preset that comes along, by its name."""
+    files = [*sorted(CONFIGS.glob("*.toml")), *sorted((CONFIGS / "presets").glob("*.toml"))]
+    return {file.name.removesuffix(".toml"): file for file in files}
+
+
+def preset_table(name: str) -> dict[str, Any]:
+    """What a preset says.  Raises ConfigError if there is none of that name."""
+    path = CONFIGS / "presets" / f"{name}.toml"
+    if name not in presets():
+        near = difflib.get_close_matches(name, presets(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"preset is one of {', '.join(presets())}, not {name}{hint}.")
+    return _read(path)
+
+
+def presets() -> list[str]:
+    """The names of the presets."""
+    return sorted(p.name.removesuffix(".toml") for p in (CONFIGS / "presets").glob("*.toml"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    text = path.read_text("utf-8")
+    try:
+        table: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} must hold a table of settings, not {type(table).__name__}.")
+    return table
+
+
 def _bundled(path: Path) -> Path:
-    known = Path(__file__).parents[1] / "configs"
-    inside = known / path.with_suffix(".toml").name
-    if path.parent == Path() and inside.is_file():
-        return inside
-    names = ", ".join(sorted(p.stem for p in known.glob("*.toml")))
-    raise ConfigError(f"{path} is no file; the configurations that come along are: {names}.")
+    known = bundled()
+    name = path.name.removesuffix(".toml")
+    if path.parent == Path() and name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(
+        f"{path} is no file; the configurations that come along are: {', '.join(known)}{hint}."
+    )
+
+
+def _over_preset(table: dict[str, Any]) -> dict[str, Any]:
+    """The table on top of its preset, section by section; a table within a section stays whole."""
+    name = table.get("preset", "")
+    if not name or not isinstance(name, str):
+        return table
+    merged = {**preset_table(name), **table}
+    for key, section in preset_table(name).items():
+        given = table.get(key, {})
+        if isinstance(section, dict) and isinstance(given, dict):
+            merged[key] = {**section, **given}
+    return merged
 
 
 def _override(table: dict[str, Any], text: str) -> None:

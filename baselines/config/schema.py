@@ -85,11 +85,19 @@ class SplitConfig:
         "`fold` of `folds`; file: as a split file says.",
         choices=("planes", "random", "kfold", "file"),
     )  # fmt: skip
-    by: str = setting("crop", "What stays together.", choices=("crop", "dataset", "specimen"))
+    by: str = setting(
+        "crop",
+        "What stays together in one part of the split.",
+        choices=("crop", "dataset", "specimen"),
+    )
     fraction: float = setting(0.1, "Share kept for validation.", least=0, most=0.9)
     folds: int = setting(5, "Most folds; never more than there are groups.", least=2)
     fold: int = setting(0, "The fold to validate on, from 0.", least=0)
     file: str = setting("", "A file as `baselines split` writes it.")
+    apart: float = setting(
+        0.0, "Crops of one dataset nearer than this stay together; overlapping ones always do.",
+        least=0, unit="nm",
+    )  # fmt: skip
     seed: int = setting(0, "Same seed, same split.", least=0)
 
 
@@ -121,13 +129,18 @@ class ModelConfig:
     width: int = setting(24, "Channels of the first level; doubled per level.", least=8, most=512)
     most: int = setting(192, "Channels of a level at most.", least=8, most=4096)
     levels: int = setting(4, "Levels of the U.", least=1, most=8)
+    pool_z: int = setting(
+        8, "3D: Z is halved at most so many times; 0 for patches of 3 planes.", least=0, most=8
+    )
     stem: int = setting(
         1, "The network works on voxels so many times as large within the plane.", least=1, most=8
     )
     block: str = setting("plain", "plain: two convolutions; residual: an encoder of residual "
                          "blocks.", choices=("plain", "residual"))  # fmt: skip
     depths: tuple[int, ...] = setting((), "Residual blocks per level; empty: 1, 3, 4, 6, 6, … .")
-    norm: str = setting("group", "Normalisation.", choices=("group", "instance", "batch"))
+    norm: str = setting(
+        "group", "Normalisation within the network.", choices=("group", "instance", "batch")
+    )
     up: str = setting(
         "nearest", "How the way up enlarges.", choices=("nearest", "linear", "transpose")
     )
@@ -139,7 +152,7 @@ class LossConfig:
     """What is made small, on annotated voxels only."""
 
     kind: str = setting(
-        "dice_bce", "Of masks.", choices=("dice_bce", "bce", "dice", "focal", "tversky")
+        "dice_bce", "The loss of masks.", choices=("dice_bce", "bce", "dice", "focal", "tversky")
     )
     most_weight: float = setting(
         10.0, "Rare labels weigh more, up to so many times.", least=1, most=100
@@ -163,14 +176,19 @@ class ObjectsConfig:
     )
     smallest_nm3: float = setting(0.0, "Objects below this are removed.", least=0, unit="nm³")
     smallest: dict[str, float] = field(
-        default_factory=dict, metadata=said("The same per label.", least=0, unit="nm³")
+        default_factory=dict,
+        metadata=said("Objects of this label below this are removed.", least=0, unit="nm³"),
     )
     fill_holes: bool = setting(True, "Fill holes in objects.")
     tune: bool = setting(True, "Choose thresholds on the validation voxels.")
-    seed_mask: float = setting(0.9, "bcd: seeds are where the mask is above,", least=0, most=1)
-    seed_contour: float = setting(0.8, "and the contour below,", least=0, most=1)
-    seed_distance: float = setting(0.5, "and the distance above.", least=0, most=1)
-    bias: float = setting(0.5, "affinity: what joins (below) and what parts.", least=0, most=1)
+    seed_mask: float = setting(
+        0.9, "bcd: a seed of an object is where the mask is above this, …", least=0, most=1
+    )
+    seed_contour: float = setting(0.8, "bcd: … the contour below this, …", least=0, most=1)
+    seed_distance: float = setting(0.5, "bcd: … and the distance above this.", least=0, most=1)
+    bias: float = setting(
+        0.5, "affinity: at this affinity voxels neither join nor part.", least=0, most=1
+    )
     most: int = setting(
         100_000, "A crop with more objects of a label gets a warning: scores take time.", least=1
     )
@@ -180,13 +198,14 @@ class ObjectsConfig:
 class AugmentConfig:
     """What may happen to a patch.  Spreads are of normalised raw (mean 0, deviation 1)."""
 
-    enabled: bool = setting(True, "All of it.")
+    enabled: bool = setting(True, "Augment at all.")
     orientation: bool = setting(True, "Flips, turns and rotations; off if orientation matters.")
     flips: bool = setting(True, "Mirror along each axis.")
     turns: bool = setting(True, "Quarter turns within the plane.")
     rotation: float = setting(
         0.2, "Share of patches turned by any angle within the plane.", least=0, most=1
     )
+    scaling: float = setting(0.2, "Share of patches that are enlarged.", least=0, most=1)
     scale: tuple[float, ...] = setting(
         (0.8, 1.25), "Least and most enlargement.", least=0.1, most=10
     )
@@ -209,34 +228,55 @@ class TrainingConfig:
     seconds: float = setting(0.0, "Most wall time; 0: no limit.", least=0, unit="s")
     batch: int = setting(8, "Patches of an iteration; 4 to 8 is usual.", least=1)
     accumulate: int = setting(1, "A batch goes through in so many parts.", least=1)
-    patch: tuple[int, ...] = setting((1, 128, 128), "Patch.", least=1, unit="voxels")
-    lr: float = setting(2e-3, "Learning rate; 1e-5 to 2e-3 is usual.", least=1e-8, most=1)
-    schedule: str = setting("cosine", "After the warm-up.", choices=("cosine", "poly", "constant"))
-    weight_decay: float = setting(1e-2, "Of convolutions.", least=0, most=1)
-    warmup: float = setting(0.03, "Share of the schedule.", least=0, most=0.5)
+    patch: tuple[int, ...] = setting(
+        (1, 128, 128), "Size of a patch (Z, Y, X).", least=1, unit="voxels"
+    )
+    lr: float = setting(1e-3, "Learning rate; 1e-5 to 2e-3 is usual.", least=1e-8, most=1)
+    schedule: str = setting(
+        "cosine",
+        "How the learning rate falls after the warm-up.",
+        choices=("cosine", "poly", "constant"),
+    )
+    weight_decay: float = setting(1e-2, "Weight decay of convolutions.", least=0, most=1)
+    warmup: float = setting(
+        0.03, "Share of the schedule in which the learning rate climbs.", least=0, most=0.5
+    )
     clip: float = setting(1.0, "Gradients are cut to this norm.", least=1e-6)
     ema: float = setting(0.99, "How slowly the averaged weights follow.", least=0, most=0.99999)
     seed: int = setting(0, "Same seed, same run.", least=0)
-    validate_every: int = setting(0, "Iterations; 0: only at the end.", least=0)
+    validate_every: int = setting(0, "Iterations between validations; 0: only at the end.", least=0)
     patience: int = setting(10, "Validations without gain before it stops; 0: never.", least=0)
     save_every: int = setting(
         0, "Iterations between checkpoints; divides the total; 0: a tenth of it.", least=0
     )
     keep: int = setting(3, "Checkpoints kept beside the last and the best.", least=0)
     workers: int = setting(-1, "Threads that read patches; -1: by the processors.", least=-1)
-    precision: str = setting("auto", "Of the network.", choices=("auto", "fp32", "bf16"))
-    compile: str = setting("auto", "auto: on a GPU.", choices=("auto", "on", "off"))
+    precision: str = setting(
+        "auto",
+        "Numbers that the network computes with; auto: bf16 where it is fast.",
+        choices=("auto", "fp32", "bf16"),
+    )
+    compile: str = setting(
+        "auto", "Compile the network; auto: on a GPU.", choices=("auto", "on", "off")
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionConfig:
     """How a volume is predicted."""
 
-    tile: tuple[int, ...] = setting((1, 256, 256), "Tile.", least=1, unit="voxels")
-    overlap: tuple[int, ...] = setting(
-        (0, 64, 64), "Of tiles; half at most.", least=0, unit="voxels"
+    tile: tuple[int, ...] = setting(
+        (1, 256, 256), "Size of a tile (Z, Y, X).", least=1, unit="voxels"
     )
-    block: tuple[int, ...] = setting((16, 512, 512), "Written at once.", least=1, unit="voxels")
+    overlap: tuple[int, ...] = setting(
+        (0, 64, 64), "Overlap of tiles (Z, Y, X); half a tile at most.", least=0, unit="voxels"
+    )
+    block: tuple[int, ...] = setting(
+        (16, 512, 512),
+        "Size of a block (Z, Y, X): what is written at once.",
+        least=1,
+        unit="voxels",
+    )
     memory_gb: float = setting(
         4.0, "Blocks are widened while their sums fit in here: fewer tiles are computed twice.",
         least=0, unit="GB",
@@ -257,12 +297,22 @@ class PredictionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainedConfig:
+    """What training fills in, so that config.json alone says what the weights are."""
+
+    kinds: dict[str, str] = field(
+        default_factory=dict, metadata=said("Whether each label is semantic or instance.")
+    )
+    fingerprint: str = setting("", "Of the network and its channels; weights carry it, too.")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One run."""
 
-    name: str = setting("segmentation", "Letters, digits, - and _; names the run.")
+    name: str = setting("segmentation", "Names the run: letters, digits, -, _ and . (not first).")
     preset: str = setting("", "fast, balanced, high_quality or workspace: what is not given here.")
-    task: str = setting("segmentation", "The task.", choices=("segmentation",))
+    task: str = setting("segmentation", "What the network learns.", choices=("segmentation",))
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -272,3 +322,4 @@ class Config:
     augment: AugmentConfig = AugmentConfig()
     training: TrainingConfig = TrainingConfig()
     prediction: PredictionConfig = PredictionConfig()
+    trained: TrainedConfig = TrainedConfig()

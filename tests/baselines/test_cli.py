@@ -20,7 +20,8 @@ def test_from_nothing_to_an_accepted_submission(tmp_path):
     steps = [
         ("phantom", data, "--shape", "8,48,48", "--voxel-size", "8,8,8", "--cell-size", 300),
         ("train", "unet2d", "--data", data, "--out", run, "--set", "training.iterations=3",
-         "--set", "model.width=8", "--set", "training.patch=[1,32,32]", "--device", "cpu"),
+         "--set", "model.width=8", "--set", "training.patch=[1,32,32]", "--set", "model.levels=2",
+         "--device", "cpu"),
         ("predict", run, "--data", data, "--out", tmp_path / "pred", "--device", "cpu"),
         ("pack", tmp_path / "pred", "--manifest", data / "challenge", "--out", out),
     ]  # fmt: skip

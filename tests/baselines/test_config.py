@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.blockwise import plan_tiling
 from baselines.config import Config, ConfigError, load_config, to_json
-from baselines.models import build_model
 
 
 def write(tmp_path, text):
@@ -90,32 +88,23 @@ def test_the_stored_form_is_read_back_to_the_same_settings(tmp_path):
     assert json.loads(path.read_text())["training"]["iterations"] == config.training.iterations
 
 
-@pytest.mark.parametrize("name", ["unet2d", "unet3d"])
-def test_bundled_settings_are_found_by_name(name):
-    assert load_config(Path(name)).name == name
+def test_an_unknown_name_lists_the_bundled_ones_and_names_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match=r"unet2d, unet3d.*did you mean Semantic3D\?"):
+        load_config(Path("Semantic3d"))
+    with pytest.raises(ConfigError, match="is no file"):
+        load_config(tmp_path / "unet2d.toml")
 
 
-def test_an_unknown_name_lists_the_bundled_ones(tmp_path):
-    with pytest.raises(ConfigError, match="unet2d, unet3d"):
-        load_config(tmp_path / "nothing.toml")
+def test_a_misspelt_key_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown key training\.bach;.*mean training\.batch\?"):
+        load_config(write(tmp_path, "[training]\nbach = 3"))
 
 
-@pytest.mark.parametrize("name", ["unet2d", "unet3d"])
-@pytest.mark.parametrize("voxel_size", [(8.0, 4.0, 4.0), (50.0, 4.6, 4.6), (10.0, 10.0, 10.0)])
-def test_bundled_settings_suit_every_usual_voxel_size(name, voxel_size):
-    config = load_config(Path(name))
-    model = build_model(config.model, labels=2, voxel_size=voxel_size)
-    model.check_patch(config.training.patch)
-    tiling = plan_tiling((96, 192, 192), config.prediction, model.multiple)
-    assert not any(t % m for t, m in zip(tiling.tile, model.multiple, strict=True))
-
-
-@pytest.mark.parametrize("name", ["unet2d", "unet3d"])
-def test_bundled_settings_make_small_networks_with_short_schedules(name):
-    config = load_config(Path(name))
-    model = build_model(config.model, labels=9, voxel_size=(8.0, 4.0, 4.0))
-    assert sum(weight.numel() for weight in model.parameters()) < 2_000_000
-    assert 0 < config.training.seconds <= 150
+def test_a_stored_config_that_is_no_table_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("[1, 2]")
+    with pytest.raises(ConfigError, match="must hold a table of settings, not list"):
+        load_config(path)
 
 
 def test_settings_cannot_be_changed_once_made():
