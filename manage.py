@@ -73,7 +73,8 @@ def install() -> None:
     locked = ["--require-hashes", "--only-binary", ":all:", "-r", str(LOCKS[1])]
     try:
         run(*pip, "uv>=0.9")
-        uv = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
+        uv = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode"]
+        uv += ["--python", str(PYTHON)]
         run(*uv, *locked)
     except subprocess.CalledProcessError:
         say("uv could not do it; trying pip, which takes longer.")

@@ -24,6 +24,7 @@ from evaluator.errors import ServerError, ServerRefusal
 
 BLOCK = 2**20
 TRIES = 40  # without a byte of progress: about three minutes
+FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0  # a server that is back is not kept waiting
 CALLS = 10  # tries of what is no part
 PART_TIMEOUT_S = 600.0
@@ -143,7 +144,7 @@ def _pause(failures: int, error: Exception) -> int:
             "the same command again to go on."
         ) from error
     asked = getattr(error, "seconds", 0.0)
-    time.sleep(asked or min(2.0**failures / 4, LONGEST_PAUSE_S))
+    time.sleep(asked or min(FIRST_PAUSE_S * 2.0**failures, LONGEST_PAUSE_S))
     return failures + 1
 
 

@@ -36,7 +36,7 @@ daemonize no
 """
 STOP_SECONDS = 20.0
 YOUNG_SECONDS = 15.0  # who dies before is likely to die again
-FIRST_PAUSE = 0.1  # seconds; twice as long for each that dies young
+FIRST_PAUSE = 0.05  # seconds; twice as long for each that dies young
 LONGEST_PAUSE = 30.0
 STOPS = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1

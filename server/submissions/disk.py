@@ -17,6 +17,7 @@ from server.errors import Refused
 from server.submissions.models import Upload
 
 SYNC_FILE_RANGE_WRITE = 2
+STRETCH = 16 * 2**20  # bytes that the disk begins with while more arrive
 
 
 def _begin_writing() -> Any:
@@ -49,7 +50,7 @@ class Disk:
         upload.path.parent.mkdir(parents=True, exist_ok=True)
         with upload.path.open("ab", buffering=0) as file:
             locked(file)
-            yield FileEnd(file.fileno())
+            yield FileEnd(file.fileno(), upload.path)
 
     def seal(self, upload: Upload) -> None:
         """Onto the disk itself, with its name."""
@@ -86,8 +87,8 @@ class Disk:
 class FileEnd:
     """The end of a file that is open for appending."""
 
-    def __init__(self, number: int) -> None:
-        self._file = number
+    def __init__(self, number: int, path: Path) -> None:
+        self._file, self.path = number, path
         self.offset = self._begun = os.fstat(number).st_size
 
     def append(self, block: bytes) -> None:
@@ -98,6 +99,8 @@ class FileEnd:
                 done = os.write(self._file, view)
                 self.offset += done
                 view = view[done:]
+        if self.offset - self._begun >= STRETCH:
+            self._begin_writing()
 
     def cut(self, offset: int) -> None:
         """Shorten the file."""
@@ -110,6 +113,9 @@ class FileEnd:
         If the machine loses power before it is written, the file is shorter afterwards, its size
         is still the offset, and the sender goes on from there.  `seal` waits.
         """
+        self._begin_writing()
+
+    def _begin_writing(self) -> None:
         if BEGIN_WRITING is not None:
             BEGIN_WRITING(self._file, self._begun, self.offset - self._begun, SYNC_FILE_RANGE_WRITE)
         self._begun = self.offset

@@ -1,7 +1,8 @@
-"""Digests that grow while uploads arrive, so that no file that came in one go is read again.
+"""Digests that grow while uploads arrive, so that little or nothing is left to read at the end.
 
-They live in one process of the site.  Another process, or a new one after a crash, knows nothing of
-them: then the job that verifies an upload reads it from the first byte on.
+They live in one process of the site.  Of a file of this machine a new process catches up with what
+others received.  What lies in a bucket is not read again on the way: there the job that verifies an
+upload reads it from the first byte on, unless one process received it all.
 """
 
 from __future__ import annotations
@@ -11,9 +12,39 @@ import threading
 import uuid
 from collections import OrderedDict
 
+from server.submissions.disk import FileEnd
+from server.submissions.following import Follower
 from server.submissions.storage import End
 
 MOST = 256  # uploads whose digests are remembered; the one that was silent longest is forgotten
+CATCH_UP_S = 10.0  # a sender waits so long for its last answer; a job that begins anew needs longer
+
+
+class Followed:
+    """The end of a file whose digest is computed from the file, behind the sender's back."""
+
+    def __init__(self, end: FileEnd, follower: Follower, *, whole: bool) -> None:
+        self._end, self._follower, self._whole = end, follower, whole
+
+    @property
+    def offset(self) -> int:
+        """Bytes before it."""
+        return self._end.offset
+
+    def append(self, block: bytes) -> None:
+        """Add bytes.  Refused (507): there is no room."""
+        self._end.append(block)
+        if not self._whole:
+            self._follower.reach(self._end.offset)
+
+    def cut(self, offset: int) -> None:
+        """Forget what came after `offset`; nobody has read it."""
+        self._end.cut(offset)
+
+    def keep(self) -> None:
+        """What was added survives from here on."""
+        self._end.keep()
+        self._follower.reach(self._end.offset)
 
 
 class Digested:
@@ -51,33 +82,47 @@ class Digested:
 
 
 class Growing:
-    """The digests this process knows, by upload, each of the bytes up to an offset."""
+    """The digests this process knows, by upload."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[uuid.UUID, tuple[int, hashlib._Hash]] = OrderedDict()
+        self._known: OrderedDict[uuid.UUID, Follower | tuple[int, hashlib._Hash]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, key: uuid.UUID, end: End) -> Digested:
-        """The end of an upload with the digest of the bytes before it, if that is known."""
+    def take(self, key: uuid.UUID, end: End, *, whole: bool) -> Digested | Followed:
+        """The end of an upload with the digest of the bytes before it.
+
+        whole: what is appended may be cut off again before `keep`.
+        """
         with self._lock:
-            offset, sha = self._known.pop(key, (0, None))
+            known = self._known.pop(key, None)
+        if isinstance(end, FileEnd):
+            follower = known if isinstance(known, Follower) else Follower(end.path)
+            self._remember(key, follower)
+            follower.reach(end.offset)
+            return Followed(end, follower, whole=whole)
+        offset, sha = known if isinstance(known, tuple) else (0, None)
         if end.offset == 0:
             sha = hashlib.sha256()
         elif offset != end.offset:
             sha = None
         return Digested(end, sha)
 
-    def keep(self, key: uuid.UUID, end: Digested) -> None:
+    def keep(self, key: uuid.UUID, end: Digested | Followed) -> None:
         """Remember the digest for the next part."""
-        if end.sha is None:
-            return
-        with self._lock:
-            self._known[key] = (end.offset, end.sha)
-            while len(self._known) > MOST:
-                self._known.popitem(last=False)
+        if isinstance(end, Digested) and end.sha is not None:
+            self._remember(key, (end.offset, end.sha))
 
     def finish(self, key: uuid.UUID, size: int) -> str:
         """The digest in hex of an upload's `size` bytes; "" if it is not known of all of them."""
         with self._lock:
-            offset, sha = self._known.pop(key, (0, None))
+            known = self._known.pop(key, None)
+        if isinstance(known, Follower):
+            return known.digest(size, within_s=CATCH_UP_S)
+        offset, sha = known or (0, None)
         return sha.hexdigest() if sha is not None and offset == size else ""
+
+    def _remember(self, key: uuid.UUID, known: Follower | tuple[int, hashlib._Hash]) -> None:
+        with self._lock:
+            self._known[key] = known
+            while len(self._known) > MOST:
+                self._known.popitem(last=False)

@@ -16,6 +16,7 @@ from server.accounts.models import Team, User
 from server.challenges.models import Phase
 from server.errors import Refused
 from server.submissions import storage
+from server.submissions.arriving import Stream
 from server.submissions.growing import Growing
 from server.submissions.models import Submission, Upload
 from server.submissions.quota import refuse_submission
@@ -28,14 +29,6 @@ GIVE_UP_JOB = "server.submissions.verification.give_up"
 SLOWEST = 10_000_000  # bytes per second that a digest is computed at, at worst
 Status = Upload.Status
 _growing = Growing()
-
-
-class Stream(Protocol):
-    """Anything bytes can be read from."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
-        ...
 
 
 class Checksum(Protocol):
@@ -90,7 +83,7 @@ def write(
         raise over(upload)
     with _held(upload, whole=checksum is not None) as end:
         _refuse_part(upload, at=end.offset, offset=offset, length=length)
-        digested = _growing.take(upload.pk, end)
+        digested = _growing.take(upload.pk, end, whole=checksum is not None)
         try:
             if checksum is None:
                 _receive(stream, digested, length=length)

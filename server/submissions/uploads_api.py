@@ -5,8 +5,6 @@ The resources speak tus 1.0.0, so that standard clients work, and JSON beside it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -28,7 +26,7 @@ from server.accounts.teams import team_of
 from server.api import asker
 from server.challenges.models import Phase
 from server.errors import Refused
-from server.submissions import storage, tus, uploads
+from server.submissions import arriving, storage, tus, uploads
 from server.submissions.models import Upload
 
 MOST_PARTS = 100  # whose addresses one answer has
@@ -256,32 +254,15 @@ def _append(upload: Upload, request: Request, *, offset: int) -> int:
     """The new offset.  Refused (400): the connection broke, which the sender will hardly read."""
     length = tus.number(request, "Content-Length")
     try:
-        with _patience(request):
+        with arriving.body(request._request, silence_s=settings.UPLOAD_SILENCE_S) as stream:
             return uploads.write(
-                upload, offset=offset, length=length, stream=request._request,
+                upload, offset=offset, length=length, stream=stream,
                 checksum=tus.checksum(request),
             )  # fmt: skip
     except UnreadablePostError as error:
         raise Refused(
             "cut_short", "The connection broke. Ask with HEAD and go on.", status=400
         ) from error
-
-
-@contextmanager
-def _patience(request: Request) -> Iterator[None]:
-    """A sender that falls silent loses its turn, so that it can take up again from elsewhere.
-
-    Without this a machine that lost power would hold its upload for as long as the server runs.
-    """
-    link = request.META.get("gunicorn.socket")
-    if link is None:
-        yield
-        return
-    link.settimeout(settings.UPLOAD_SILENCE_S)
-    try:
-        yield
-    finally:
-        link.settimeout(None)
 
 
 def _phase(challenge: str, phase: str) -> Phase:

@@ -11,6 +11,7 @@ from server.errors import Refused
 from server.submissions import growing, uploads, verification
 from server.submissions.growing import Growing
 from server.submissions.models import Upload
+from server.submissions.tus import Sum
 
 DATA = bytes(range(256)) * 40
 RIGHT = hashlib.sha256(DATA).hexdigest()
@@ -40,7 +41,7 @@ class Bytes:
 
 
 def send(known: Growing, end: Bytes, data: bytes) -> None:
-    digested = known.take(KEY, end)
+    digested = known.take(KEY, end, whole=False)
     try:
         digested.append(data)
     finally:
@@ -74,7 +75,7 @@ def test_the_digest_of_a_beginning_is_not_that_of_the_whole():
 def test_what_was_cut_off_makes_it_unknown_until_the_upload_begins_anew():
     known, end = Growing(), Bytes()
     send(known, end, DATA[:1000])
-    digested = known.take(KEY, end)
+    digested = known.take(KEY, end, whole=False)
     digested.append(b"spoilt")
     digested.cut(1000)
     known.keep(KEY, digested)
@@ -100,7 +101,7 @@ def test_no_more_are_remembered_than_a_process_has_room_for(monkeypatch):
     monkeypatch.setattr(growing, "MOST", 2)
     known, keys = Growing(), [uuid.uuid4() for _ in range(3)]
     for key in keys:
-        digested = known.take(key, Bytes())
+        digested = known.take(key, Bytes(), whole=False)
         digested.append(DATA)
         known.keep(key, digested)
     assert [known.finish(key, len(DATA)) for key in keys] == ["", RIGHT, RIGHT]
@@ -134,16 +135,40 @@ def test_an_upload_in_one_go_is_finished_without_another_reading(begun, monkeypa
     assert (upload.status, upload.sha256) == ("finished", RIGHT)
 
 
-def test_after_a_crash_the_file_is_read(begun, monkeypatch):
+def test_after_a_crash_the_new_process_catches_up_from_the_file(begun, monkeypatch):
     upload = begun()
     put(upload, 0, 5000)
     monkeypatch.setattr(uploads, "_growing", Growing())  # what a new process knows
     put(upload, 5000, len(DATA))
     upload.refresh_from_db()
+    assert (upload.status, upload.received) == ("verifying", RIGHT)
+
+
+def test_who_received_nothing_leaves_the_reading_to_the_job(begun, monkeypatch):
+    upload = begun()
+    monkeypatch.setattr(uploads, "_ask_for_verification", lambda _: None)  # killed just before
+    put(upload, 0, len(DATA))
+    monkeypatch.undo()
+    monkeypatch.setattr(uploads, "_growing", Growing())
+    assert uploads.seen(upload) == len(DATA)
+    upload.refresh_from_db()
     assert (upload.status, upload.received) == ("verifying", "")
     verification.verify(str(upload.pk))
     upload.refresh_from_db()
     assert (upload.status, upload.sha256) == ("finished", RIGHT)
+
+
+def test_a_part_that_was_cut_off_for_its_checksum_is_in_no_digest(begun):
+    upload = begun()
+    put(upload, 0, 5000)
+    wrong = Sum(announced=b"", found=hashlib.sha256())
+    with pytest.raises(Refused):
+        uploads.write(
+            upload, offset=5000, length=100, stream=io.BytesIO(bytes(100)), checksum=wrong
+        )
+    put(upload, 5000, len(DATA))
+    upload.refresh_from_db()
+    assert upload.received == RIGHT
 
 
 def test_a_wrong_digest_is_found_either_way(begun):
