@@ -6,7 +6,7 @@ from pathlib import Path
 from django.utils.timezone import now
 from rest_framework.test import APIClient
 
-from server.accounts.models import Team, Token, User
+from server.accounts.models import Scope, Team, Token, User
 from server.challenges.models import Phase
 from server.submissions import intake, uploads, verification
 from server.submissions.models import Submission, Upload
@@ -40,13 +40,20 @@ def person(name: str, **fields: object) -> User:
     return User.objects.create_user(f"{name.lower()}@example.org", PASSWORD, name=name, **fields)
 
 
-def api(user: User | None = None) -> APIClient:
-    """A client that sends a person's token, or nobody's."""
+def api(
+    user: User | None = None, *, scopes: tuple[str, ...] = (Scope.READ, Scope.SUBMIT)
+) -> APIClient:
+    """A client that sends a person's token with these scopes, or nobody's."""
     client = APIClient()
     if user is not None:
-        text = Token.issue(user, name="test", now=now())[1]
+        text = Token.issue(user, name="test", scopes=scopes, now=now())[1]
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
     return client
+
+
+def organising(user: User) -> APIClient:
+    """A client whose token may organise, if its person may."""
+    return api(user, scopes=(Scope.READ, Scope.ORGANISE))
 
 
 def send(client: APIClient, url: str, data: bytes, *, offset: int = 0):

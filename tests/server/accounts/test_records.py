@@ -9,12 +9,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils.timezone import now
-from rest_framework.test import APIClient
 
 from server.accounts import audit
-from server.accounts.models import AuditEvent, Token
+from server.accounts.models import AuditEvent
 from server.accounts.records import COLUMNS
-from tests.server.making import api, person
+from tests.server.making import api, organising, person
 
 pytestmark = pytest.mark.django_db
 
@@ -29,14 +28,6 @@ def _story(staff):
     audit.record("phase", "demo/test", before="per_day 3", after="per_day 5", by=staff)
     audit.record("team", "lab", after="created", note="=cmd|'/c calc'!A1")
     audit.record("phase", "demo/final", after="opens")
-
-
-def organising(staff) -> APIClient:
-    scopes = ("read", "organise")
-    client = APIClient()
-    text = Token.issue(staff, name="audit", scopes=scopes, now=now())[1]
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
-    return client
 
 
 def body(answer) -> str:

@@ -5,15 +5,14 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 from django.utils.timezone import now
-from rest_framework.test import APIClient
 
-from server.accounts.models import AuditEvent, Token
+from server.accounts.models import AuditEvent
 from server.errors import Refused
 from server.notices.models import Notice
 from server.submissions import grants
 from server.submissions.models import Grant
 from tests.server import entries
-from tests.server.making import api, person
+from tests.server.making import api, organising, person
 from tests.server.reading import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -23,13 +22,6 @@ URL = "/api/challenges/demo/phases/test/quota/"
 @pytest.fixture
 def where():
     return entries.phase(entries.challenge(), per_day=2, total=5, attempts_per_day=0)
-
-
-def organising(staff) -> APIClient:
-    client = APIClient()
-    text = Token.issue(staff, name="x", scopes=("read", "organise"), now=now())[1]
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
-    return client
 
 
 def wish(**fields):

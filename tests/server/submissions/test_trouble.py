@@ -1,23 +1,12 @@
 """What organisers see of targets without a score, and how they have them tried again."""
 
 import pytest
-from django.utils.timezone import now
-from rest_framework.test import APIClient
 
-from server.accounts.models import Token, User
 from server.challenges.models import TruthVersion
 from server.submissions import evaluation
 from server.submissions.models import Evaluation, Submission
-from tests.server.making import PASSWORD, api
+from tests.server.making import PASSWORD, api, organising
 from tests.server.taking import checked, score
-
-
-def organiser(user: User) -> APIClient:
-    """A client whose token may organise."""
-    client = APIClient()
-    text = Token.issue(user, name="t", scopes=("read", "organise"), now=now())[1]
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
-    return client
 
 
 @pytest.fixture
@@ -34,7 +23,7 @@ def failed(phase, people, queue_up, packed) -> Submission:
 
 
 def test_organisers_see_what_is_in_trouble_and_why_and_nobody_else_does(failed, people):
-    rows = organiser(people.staff).get("/api/trouble/").data["results"]
+    rows = organising(people.staff).get("/api/trouble/").data["results"]
     assert len(rows) == 6
     assert {row["submission"] for row in rows} == {failed.pk}
     assert {(row["status"], row["blame"]) for row in rows} == {("failed", "organiser")}
@@ -45,7 +34,7 @@ def test_organisers_see_what_is_in_trouble_and_why_and_nobody_else_does(failed, 
 def test_organisers_have_it_tried_again_and_nobody_else_may(failed, people, work):
     place = f"/api/submissions/{failed.pk}/try-again/"
     assert api(people.ada).post(place).status_code == 403
-    staff = organiser(people.staff)
+    staff = organising(people.staff)
     answer = staff.post(place)
     assert (answer.status_code, answer.data["status"]) == (200, "scoring")
     work()
