@@ -129,9 +129,6 @@ class ModelConfig:
     width: int = setting(24, "Channels of the first level; doubled per level.", least=8, most=512)
     most: int = setting(192, "Channels of a level at most.", least=8, most=4096)
     levels: int = setting(4, "Levels of the U.", least=1, most=8)
-    pool_z: int = setting(
-        8, "3D: Z is halved at most so many times; 0 for patches of 3 planes.", least=0, most=8
-    )
     stem: int = setting(
         1, "The network works on voxels so many times as large within the plane.", least=1, most=8
     )
