@@ -18,7 +18,8 @@ from torch import Tensor
 from baselines.box import Box
 from baselines.light import Light
 from baselines.readers import Reader, read_padded
-from baselines.tiling import Tiling
+from baselines.tiling import CHUNK, Tiling
+from evaluator.geometry import Shape
 
 Predictor = Callable[[Tensor], Tensor]
 
@@ -119,7 +120,7 @@ def _predicted(
     predictor: Predictor, raw: Reader, light: Light, box: Box, tiling: Tiling, batch: int
 ) -> Iterator[tuple[Box, Tensor]]:
     """Each tile over a box with its probabilities, in the order of Z; reading runs ahead."""
-    tiles = tiling.tiles(box)
+    tiles, raw = tiling.tiles(box), Sweep(raw, _plane(box, tiling))
     groups = iter(lambda: list(itertools.islice(tiles, batch)), [])
     with ThreadPoolExecutor(max_workers=1) as reader:
         ahead = reader.submit(_patches, raw, light, next(groups), tiling)
@@ -128,6 +129,52 @@ def _predicted(
             yield from _through(predictor, *ahead.result())
             ahead = coming
         yield from _through(predictor, *ahead.result())
+
+
+@dataclass
+class Sweep:
+    """A volume that is read from its first plane to its last, in boxes that overlap.
+
+    Some planes are kept, up to the end of a layer of chunks, so that no chunk is decoded, and no
+    voxel resampled, for every tile anew.  plane: the only rows and columns that are asked for.
+    """
+
+    source: Reader
+    plane: tuple[slice, slice]
+
+    def __post_init__(self) -> None:
+        self._low = 0
+        self._kept = np.empty((0, 0, 0), np.uint8)
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels (Z, Y, X) of the whole volume."""
+        return self.source.shape
+
+    def read(self, start: Shape, stop: Shape) -> np.ndarray:
+        """A box within the plane."""
+        y, x = self.plane
+        if start[0] < self._low or stop[0] > self._low + len(self._kept):
+            last = min(-(-stop[0] // CHUNK) * CHUNK, self.shape[0])
+            self._low = start[0]
+            self._kept = self.source.read((start[0], y.start, x.start), (last, y.stop, x.stop))
+        return self._kept[
+            start[0] - self._low : stop[0] - self._low,
+            start[1] - y.start : stop[1] - y.start,
+            start[2] - x.start : stop[2] - x.start,
+        ]
+
+
+def _plane(box: Box, tiling: Tiling) -> tuple[slice, slice]:
+    """The rows and columns of the volume that the tiles over a box see, mirrored ones included."""
+    tiles = list(tiling.tiles(Box(box.start, (box.start[0] + 1, *box.stop[1:]))))
+    ends = []
+    for axis in (1, 2):
+        low = min(tile.start[axis] for tile in tiles)
+        high = max(tile.stop[axis] for tile in tiles)
+        n = tiling.shape[axis]
+        ends.append(slice(low, high) if high <= n else slice(0, n))
+    return ends[0], ends[1]
 
 
 def _through(predictor: Predictor, tiles: list[Box], raw: Tensor) -> Iterator[tuple[Box, Tensor]]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from baselines.blockwise import predict_box
+from baselines.blockwise import predict_box, stream
 from baselines.box import Box
 from baselines.config import PredictionConfig
 from baselines.light import Light
@@ -150,25 +150,60 @@ def test_raw_is_normalised_before_the_network_sees_it():
 
 
 class Counted:
-    """A volume that notes how much of it is read at a time."""
+    """A volume that notes what is read of it."""
 
-    shape = (40, 40, 40)
-
-    def __init__(self):
-        self.largest = 0
+    def __init__(self, shape):
+        self.shape, self.boxes = shape, []
 
     def read(self, start, stop):
-        size = tuple(b - a for a, b in zip(start, stop, strict=True))
-        self.largest = max(self.largest, int(np.prod(size)))
-        return np.zeros(size, np.uint8)
+        self.boxes.append(Box(start, stop))
+        return np.zeros(self.boxes[-1].shape, np.uint8)
 
 
-def test_never_more_than_a_tile_is_read_at_once():
-    volume = Counted()
-    tiling = Tiling(volume.shape, (8, 8, 8), (2, 2, 2), (10, 20, 20))
-    for block in tiling.blocks():
-        predict_box(lambda x: x, volume, AS_IT_IS, box=block, tiling=tiling, channels=1, batch=4)
-    assert volume.largest <= 8 * 8 * 8
+def test_a_layer_of_chunks_is_read_at_a_time_and_never_more():
+    volume = Counted((300, 40, 200))
+    tiling = Tiling(volume.shape, (16, 16, 16), (4, 4, 4), (32, 40, 100))
+    for column in (Box((0, 0, 0), (300, 40, 100)), Box((0, 0, 100), (300, 40, 200))):
+        list(stream(lambda x: x, volume, AS_IT_IS, box=column, tiling=tiling, channels=1, batch=4))
+    assert max(box.shape[0] for box in volume.boxes) <= 64 + 16
+    assert max(box.shape[2] for box in volume.boxes) < 100 + 2 * 16
+
+
+def test_planes_are_read_once_however_many_tiles_see_them():
+    volume = Counted((130, 64, 64))
+    tiling = Tiling(volume.shape, (1, 16, 16), (0, 8, 8), (16, 64, 64))
+    predict_box(
+        lambda x: x, volume, AS_IT_IS, box=Box((0, 0, 0), volume.shape), tiling=tiling,
+        channels=1, batch=8,
+    )  # fmt: skip
+    assert [(box.start[0], box.stop[0]) for box in volume.boxes] == [(0, 64), (64, 128), (128, 130)]
+
+
+def test_along_z_no_tile_is_computed_twice_and_parts_come_in_order():
+    shape = (100, 20, 20)
+    tiling, seen = Tiling(shape, (8, 20, 20), (3, 0, 0), (16, 20, 20)), []
+    parts = stream(
+        lambda x: seen.append(len(x)) or x, Counted(shape), AS_IT_IS,
+        box=Box((0, 0, 0), shape), tiling=tiling, channels=1, batch=3,
+    )  # fmt: skip
+    found = [(part.start[0], part.stop[0], tuple(p.shape)) for part, p in parts]
+    assert found == [
+        (z, min(z + 16, 100), (1, min(16, 100 - z), 20, 20)) for z in range(0, 100, 16)
+    ]
+    assert sum(seen) == len(tile_starts(100, 8, 3))
+
+
+def test_a_network_of_context_sees_the_planes_beside_and_mirrored_ones_at_the_ends():
+    raw = np.arange(5, dtype=np.float32)[:, None, None] * np.ones((5, 4, 4), np.float32)
+    seen = []
+
+    def middle(x):
+        seen.extend(x[:, 0, :, 0, 0].tolist())
+        return x[:, :, 1:-1]
+
+    tiling = Tiling(raw.shape, (1, 4, 4), (0, 0, 0), (2, 4, 4), context=1)
+    np.testing.assert_array_equal(run(tiling, raw, middle), raw)
+    assert seen == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4]]
 
 
 def test_half_precision_predicts_nearly_the_same():
@@ -178,3 +213,22 @@ def test_half_precision_predicts_nearly_the_same():
     )
     assert half.dtype == torch.float32
     torch.testing.assert_close(full, half, atol=0.05, rtol=0.05)
+
+
+def test_blocks_are_whole_chunks_and_grow_within_the_plane_as_memory_allows():
+    config = PredictionConfig(
+        tile=(1, 256, 256), overlap=(0, 64, 64), block=(16, 200, 500), memory_gb=1.0
+    )
+    shape = (50, 3000, 2000)
+    assert plan_tiling(shape, config, (1, 8, 8)).block == (16, 256, 512)
+    tiling = plan_tiling(shape, config, (1, 8, 8), channels=3)
+    assert tiling.block == (16, 2048, 2048)  # 4 bytes x 3 channels x 17 planes: 0.86 GB
+    assert tiling.chunks() == (16, 64, 64)
+    assert plan_tiling(shape, config, (1, 8, 8), channels=300).block == (16, 256, 512)
+
+
+@given(st.integers(1, 5000))
+def test_no_chunk_belongs_to_two_blocks(n):
+    config = PredictionConfig(tile=(1, 8, 8), overlap=(0, 0, 0), block=(n, n, n))
+    tiling = plan_tiling((9000, 9000, 9000), config, (1, 8, 8))
+    assert all(b % c == 0 for b, c in zip(tiling.block, tiling.chunks(), strict=True))
