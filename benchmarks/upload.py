@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,6 @@ class Sending:
     client_kills: int = 0
     server_kills: int = 0
     sha256: str = ""
-    marks: list[tuple[float, str]] = field(default_factory=list)
 
 
 def make_file(path: Path, size: int) -> str:
@@ -157,14 +156,13 @@ def watched_memory(site: Installation) -> Iterator[list[int]]:
 
 def kill_server(site: Installation) -> float:
     """Kill all that answers requests; seconds until something answers again."""
-    began = time.monotonic()
-    for process in server_processes(site):
+    began, victims = time.monotonic(), server_processes(site)
+    for process in victims:
         try:
             process.send_signal(signal.SIGKILL)
         except psutil.Error:
             continue
-    while answers(f"{site.address}/healthz"):
-        time.sleep(0.02)
+    psutil.wait_procs(victims, timeout=10)  # from here on whoever answers has started again
     while not answers(f"{site.address}/healthz"):
         time.sleep(0.05)
     return time.monotonic() - began

@@ -253,7 +253,7 @@ def test_the_module_is_the_command(tmp_path):
 def test_importing_the_package_starts_no_thread_of_its_own(tmp_path):
     """Workers fork after the import; threads would not survive that.  OpenBLAS is told to wait."""
     root = Path(evaluator.__file__).parents[1]
-    count = "import evaluator, os; print(len(os.listdir('/proc/self/task')))"
+    count = "import evaluator.public, os; print(len(os.listdir('/proc/self/task')))"
     done = subprocess.run(
         [sys.executable, "-c", count],
         cwd=tmp_path,

@@ -1,6 +1,10 @@
 """The package's face: what the server and the baselines may rely on."""
 
 import inspect
+import subprocess
+import sys
+
+import pytest
 
 import evaluator
 
@@ -25,3 +29,20 @@ def test_public_functions_take_what_could_be_swapped_by_name():
     ):
         parameters = inspect.signature(function).parameters
         assert {parameters[name].kind for name in names} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_who_only_talks_to_a_server_loads_nothing_that_scoring_needs():
+    code = (
+        "import sys\n"
+        "from evaluator import client, uploading\n"
+        "assert not {'scipy', 'zarr', 'tensorstore', 'evaluator.public'} & set(sys.modules)\n"
+        "from evaluator import score_pair\n"
+        "assert 'evaluator.public' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_is_not_offered_is_no_attribute():
+    assert not hasattr(evaluator, "nonsense")
+    with pytest.raises(ImportError, match="nonsense"):
+        exec("from evaluator import nonsense")

@@ -23,7 +23,7 @@ import atheris
 
 watched = ["evaluator"] if "guided" in sys.argv else ["nothing"]
 with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=watched):
-    import evaluator  # noqa: F401
+    import evaluator.public  # noqa: F401
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
