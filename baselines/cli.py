@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from baselines.commands import making, predicting, runs
+from baselines.commands import data, making, predicting, runs
 from evaluator.errors import EvaluatorError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for subject in (making, runs, predicting):
+for subject in (making, data, runs, predicting):
     app.add_typer(subject.app)
 errors = Console(stderr=True)
 
