@@ -39,6 +39,12 @@ class Box:
         end_z, end_y, end_x = (b + h for b, h in zip(self.stop, by, strict=True))
         return Box((z, y, x), (end_z, end_y, end_x))
 
+    def moved(self, by: tuple[int, ...]) -> Box:
+        """The box so many voxels further."""
+        z, y, x = (a + n for a, n in zip(self.start, by, strict=True))
+        end_z, end_y, end_x = (b + n for b, n in zip(self.stop, by, strict=True))
+        return Box((z, y, x), (end_z, end_y, end_x))
+
     def within(self, outer: Box) -> tuple[slice, ...]:
         """As an index into an array that holds the outer box, cut off where it reaches beyond."""
         return tuple(

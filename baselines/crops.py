@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from baselines.box import Box, box_around
 from baselines.config import Config, DataConfig
-from baselines.foreground import find_foreground
-from baselines.layout import DataError, DataFolder, Split
-from baselines.levels import open_level
+from baselines.foreground import Foreground, find_foreground
+from baselines.layout import DataError, DataFolder
+from baselines.levels import alike, triple
 from baselines.light import Light, measure_light
-from baselines.readers import InMemory, Reader
-from evaluator.geometry import Nanometres, VoxelGrid
+from baselines.placing import LeftOut, OpenCrop, PlacedCrop, open_crop, place
+from baselines.readers import Reader, Window
+from baselines.sources import Source, open_source
+from baselines.split import Boxes, Part, boxes_of
+from evaluator.geometry import Nanometres, Shape, VoxelGrid
 from evaluator.manifest import Kind
-from evaluator.volume import Volume, open_volume
 
 Progress = Callable[[str], None]
 
@@ -51,55 +54,125 @@ class TrainingCrop:
 
 
 def load_crops(
-    folder: DataFolder, settings: Config, *, progress: Progress = print
+    data: DataFolder | Path, config: Config, *, progress: Progress = print
 ) -> tuple[list[str], list[TrainingCrop]]:
-    """The labels to learn, and the training crops with their annotations.
+    """The labels to learn, and the crops with their annotations, on the model's grid.
 
-    Raises DataError if there is nothing to learn from, a label is nowhere annotated, or voxel sizes
-    differ between crops and none was asked for.
+    Says which crops and labels are left out, and why.  Raises DataError if there is nothing to
+    learn from, a label has no annotated voxel, or voxel sizes differ between crops and none was
+    asked for.
     """
-    config = settings.data
-    manifest = folder.manifest(Split.TRAIN)
-    labels = list(config.labels) or list(manifest.labels)
-    if missing := [name for name in labels if name not in manifest.labels]:
-        raise DataError(
-            f"no training crop annotates {', '.join(missing)}; annotated are "
-            f"{', '.join(manifest.labels)}."
-        )
-    crops = []
-    for name in manifest.crops:
-        raw = open_level(folder.raw(Split.TRAIN, name), config.voxel_size)
-        annotated = {
-            target.label.name: open_volume(folder.label(Split.TRAIN, target))
-            for target in manifest.targets
-            if target.crop.folder == name and target.label.name in labels
-        }
-        crops.append(_load_crop(name, raw, annotated, settings, share=len(manifest.crops)))
-    if len(sizes := {crop.grid.voxel_size for crop in crops}) > 1 and not config.voxel_size:
-        raise DataError(
-            f"training crops have different voxel sizes {sorted(sizes)}: set data.voxel_size."
-        )
-    return labels, crops
+    source = open_source(data, config.data)
+    labels = list(config.data.labels) or source.labels
+    opened = [o for crop in source.crops if (o := open_crop(crop, labels, source)) is not None]
+    size = _voxel_size(opened, config.data) if opened else (1.0, 1.0, 1.0)
+    placed = _placed(opened, labels, source, size, config, progress)
+    if sum(crop.bytes for crop in placed) < config.data.cache_gb * 1e9:
+        placed = [crop.in_memory() for crop in placed]
+    found = {
+        crop.source.name: find_foreground(crop.labels, crop.known, [crop.box]) for crop in placed
+    }
+    labels = _with_voxels(labels, placed, found, config, source, progress)
+    if config.data.drop_empty:
+        placed = [crop for crop in placed if any(found[crop.source.name].count.values())]
+    return labels, _split(placed, found, source, labels, config)
 
 
-def kinds_of(folder: DataFolder, settings: Config) -> dict[str, Kind]:
+def kinds_of(data: DataFolder | Path, config: Config) -> dict[str, Kind]:
     """Whether each label of the data is a semantic or an instance label."""
-    return {name: label.kind for name, label in folder.known_labels().items()}
+    return dict(open_source(data, config.data).kinds)
 
 
-def _load_crop(
-    name: str, raw: Volume, annotated: dict[str, Volume], config: Config, *, share: int
-) -> TrainingCrop:
-    for label, volume in annotated.items():
-        if volume.shape != raw.shape:
-            raise DataError(f"{name}: {label} has shape {volume.shape}, its raw has {raw.shape}.")
-    grid = raw.grid or VoxelGrid(raw.shape, (1.0, 1.0, 1.0))
-    readers: dict[str, Reader] = dict(annotated)
-    image: Reader = raw
-    if grid.voxels * (4 * len(annotated) + 1) * share < config.data.cache_gb * 1e9:
-        image = InMemory(raw.read((0, 0, 0), raw.shape))
-        readers = {k: InMemory(v.read((0, 0, 0), v.shape)) for k, v in annotated.items()}
-    return make_crop(name, grid, image, readers, validation=config.split.fraction)
+def _voxel_size(crops: Sequence[OpenCrop], config: DataConfig) -> Nanometres:
+    if config.voxel_size:
+        return triple(config.voxel_size)
+    sizes = sorted({crop.voxel_size for crop in crops})
+    if not all(alike(size, sizes[0]) for size in sizes):
+        raise DataError(f"training crops have different voxel sizes {sizes}: set data.voxel_size.")
+    return sizes[0]
+
+
+def _placed(
+    opened: Sequence[OpenCrop], labels: Sequence[str], source: Source, size: Nanometres,
+    config: Config, progress: Progress,
+) -> list[PlacedCrop]:  # fmt: skip
+    """The crops that can be learnt from.  Raises LeftOut if there are some, but none can."""
+    placed, reasons = [], []
+    for crop in opened:
+        try:
+            placed.append(
+                place(crop, labels, source, size, _margin(config), config.data, progress=progress)
+            )
+        except LeftOut as error:
+            progress(str(error))
+            reasons.append(error)
+    if reasons and not placed:
+        raise reasons[0]
+    return placed
+
+
+def _margin(config: Config) -> Shape:
+    """Raw that a patch or a tile may see beyond what is annotated."""
+    sizes = zip(config.training.patch, config.prediction.tile, strict=True)
+    z, y, x = (max(patch, tile // 2) for patch, tile in sizes)
+    return (z + config.model.context, y, x)
+
+
+def _with_voxels(
+    labels: Sequence[str], crops: Sequence[PlacedCrop], found: Mapping[str, Foreground],
+    config: Config, source: Source, progress: Progress,
+) -> list[str]:  # fmt: skip
+    """The labels that have a voxel.  Raises DataError if one was asked for that has none."""
+    kept = [n for n in labels if any(found[crop.source.name].count.get(n) for crop in crops)]
+    if empty := [name for name in labels if name not in kept]:
+        times = ", ".join(
+            f"{name} (annotated in {sum(name in crop.known for crop in crops)} of "
+            f"{len(source.crops)} crops)"
+            for name in empty
+        )
+        said = f"no annotated voxels for {times}"
+        if not kept or (config.data.labels and not config.data.skip_empty):
+            have = f"; with voxels are {', '.join(kept)}" if kept else ""
+            raise DataError(
+                f"{said}{have}; labels of the data are {', '.join(source.labels)}. Leave it out, "
+                "or set data.skip_empty = true."
+            )
+        progress(f"{said}: left out")
+    return kept
+
+
+def _split(
+    crops: Sequence[PlacedCrop], found: Mapping[str, Foreground], source: Source,
+    labels: Sequence[str], config: Config,
+) -> list[TrainingCrop]:  # fmt: skip
+    parts = [
+        Part(c.source.name, c.source.dataset, c.source.specimen, c.box,
+             found[c.source.name].count, c.grid)
+        for c in crops
+    ]  # fmt: skip
+    boxes = boxes_of(parts, config.split)
+    done = []
+    for crop in crops:
+        name, mine = crop.source.name, boxes[crop.source.name]
+        for label in labels if source.masks else ():
+            if found[name].highest.get(label) == 1 and source.kinds[label] is Kind.INSTANCE:
+                crop = crop.with_components(label)
+        whole = mine.training == (crop.box,)
+        seen = found[name] if whole else find_foreground(crop.labels, crop.known, mine.training)
+        if mine.training or mine.validation:
+            done.append(_training_crop(crop, mine, seen))
+    if not any(crop.training for crop in done):
+        raise DataError("nothing is left to train on: every crop validates, or is left out.")
+    return done
+
+
+def _training_crop(crop: PlacedCrop, boxes: Boxes, seen: Foreground) -> TrainingCrop:
+    source = crop.source
+    return TrainingCrop(
+        source.name, source.dataset, source.specimen, crop.grid, crop.raw,
+        measure_light(Window(crop.raw, crop.valid)), crop.labels, crop.known, crop.valid,
+        boxes.training, boxes.validation, seen.points, seen.count, seen.negatives,
+    )  # fmt: skip
 
 
 def make_crop(

@@ -18,11 +18,13 @@ SLAB = 16  # planes looked at together
 class Foreground:
     """points: voxels (n, 3) of each label, a sample; count: how many voxels it has.
 
+    highest: the largest id of each.
     negatives: voxels (n, 3) that are annotated and have none of the labels, a sample.
     """
 
     points: dict[str, np.ndarray] = field(default_factory=dict)
     count: dict[str, int] = field(default_factory=dict)
+    highest: dict[str, int] = field(default_factory=dict)
     negatives: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
 
 
@@ -33,7 +35,7 @@ def find_foreground(
     random = np.random.default_rng(0)
     slabs = [slab for box in boxes for slab in _slabs(box)]
     share = MOST_POINTS // max(len(slabs), 1) + 1
-    count = dict.fromkeys(labels, 0)
+    count, highest = dict.fromkeys(labels, 0), dict.fromkeys(labels, 0)
     points: dict[str, list[np.ndarray]] = {label: [] for label in labels}
     negatives: list[np.ndarray] = []
     for slab in slabs:
@@ -42,12 +44,15 @@ def find_foreground(
         for part in parts.values():
             empty[part.within(slab)] = True
         for label, part in parts.items():
-            inside = labels[label].read(part.start, part.stop) > 0
+            ids = labels[label].read(part.start, part.stop)
+            inside = ids > 0
             count[label] += int(np.count_nonzero(inside))
+            highest[label] = max(highest[label], int(ids.max()))
             points[label].append(_sample(inside, part, share, random))
-            empty[part.within(slab)] &= ~inside
+            empty[part.within(slab)] &= ids == 0
         negatives.append(_sample(empty, slab, share, random))
-    return Foreground({n: _joined(p) for n, p in points.items()}, count, _joined(negatives))
+    found = {label: _joined(parts) for label, parts in points.items()}
+    return Foreground(found, count, highest, _joined(negatives))
 
 
 def _slabs(box: Box) -> list[Box]:
@@ -62,8 +67,8 @@ def _sample(inside: np.ndarray, box: Box, most: int, random: np.random.Generator
     """At most so many of the true voxels of a box, (n, 3) in the volume's coordinates."""
     found = np.flatnonzero(inside)
     pick = random.choice(found, min(len(found), most), replace=False)
-    points: np.ndarray = np.stack(np.unravel_index(pick, box.shape), axis=1)
-    return points + np.array(box.start)
+    points: np.ndarray = np.stack(np.unravel_index(pick, box.shape), axis=1) + np.array(box.start)
+    return points
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -7,7 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from baselines.box import Box, common_box
 from evaluator.geometry import Shape
+from evaluator.volume import Planes
 
 
 class Reader(Protocol):
@@ -61,3 +63,61 @@ def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
 def _repeated(index: np.ndarray, n: int) -> np.ndarray:
     clipped: np.ndarray = np.clip(index, 0, n - 1)
     return clipped
+
+
+@dataclass(frozen=True)
+class Window:
+    """A box of a volume as a volume of its own."""
+
+    source: Reader
+    box: Box
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels (Z, Y, X)."""
+        return self.box.shape
+
+    def read(self, start: Shape, stop: Shape) -> np.ndarray:
+        """A box, counted from the window's corner."""
+        asked = Box(start, stop).moved(self.box.start)
+        return self.source.read(asked.start, asked.stop)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A volume inside a larger one, which is 0 around it."""
+
+    source: Reader
+    start: Shape
+    shape: Shape
+
+    def read(self, start: Shape, stop: Shape) -> np.ndarray:
+        """A box of the larger volume."""
+        asked = Box(start, stop)
+        inner = common_box(asked, Box((0, 0, 0), self.source.shape).moved(self.start))
+        if inner is None:
+            return np.zeros(asked.shape, np.uint8)
+        mine = inner.moved(tuple(-n for n in self.start))
+        found = self.source.read(mine.start, mine.stop)
+        if inner == asked:
+            return found
+        out = np.zeros(asked.shape, found.dtype)
+        out[inner.within(asked)] = found
+        return out
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Planes that are read a few at a time, as TIFF stacks are."""
+
+    planes: Planes
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels (Z, Y, X)."""
+        return self.planes.shape
+
+    def read(self, start: Shape, stop: Shape) -> np.ndarray:
+        """A box of the planes."""
+        planes = self.planes.planes(start[0], stop[0])
+        return planes[:, start[1] : stop[1], start[2] : stop[2]]

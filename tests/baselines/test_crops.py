@@ -39,7 +39,7 @@ def test_crops_of_a_data_folder_are_loaded_with_their_labels(phantom):
 
 
 def test_an_unknown_label_is_an_error_that_lists_the_known_ones(phantom):
-    with pytest.raises(DataError, match=r"annotates golgi; annotated are cell, ecs"):
+    with pytest.raises(DataError, match=r"golgi \(annotated in 0 of 2 crops\).*cell, ecs"):
         load_crops(phantom, Config(data=DataConfig(labels=("golgi",))))
 
 
@@ -48,6 +48,6 @@ def test_a_folder_without_training_crops_says_how_to_get_some(tmp_path):
         load_crops(DataFolder(tmp_path), Config(data=DataConfig()))
 
 
-def test_another_voxel_size_than_the_models_is_an_error(phantom):
-    with pytest.raises(DataError, match=r"\(8.0, 8.0, 8.0\) nm.*\(16.0, 8.0, 8.0\)"):
-        load_crops(phantom, Config(data=DataConfig(voxel_size=(16.0, 8.0, 8.0))))
+def test_data_that_are_too_coarse_for_the_model_are_an_error(phantom):
+    with pytest.raises(DataError, match=r"coarser than the model's \(4.0, 4.0, 4.0\) nm"):
+        load_crops(phantom, Config(data=DataConfig(voxel_size=(4.0, 4.0, 4.0))))
