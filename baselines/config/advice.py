@@ -14,9 +14,12 @@ SHORT_LR = (1e-5, 5e-3)
 USUAL_EPOCHS = (10, 500)
 
 
-def advice(config: Config) -> list[str]:
-    """A sentence for each setting outside of what is usual; empty: all are usual."""
-    return [*_ranges(config), *_pairs(config)]
+def advice(config: Config, *, processors: int = 0) -> list[str]:
+    """A sentence for each setting outside of what is usual; empty: all are usual.
+
+    processors: of this machine; 0: not known.
+    """
+    return [*_ranges(config), *_pairs(config), *_crowd(config.training.workers, processors)]
 
 
 def _ranges(config: Config) -> Iterator[str]:
@@ -48,4 +51,12 @@ def _pairs(config: Config) -> Iterator[str]:
         yield (
             f"training.save_every {training.save_every} makes {saves:.0f} checkpoints; 10 to 20 "
             "are enough."
+        )
+
+
+def _crowd(workers: int, processors: int) -> Iterator[str]:
+    if processors and workers > processors:
+        yield (
+            f"training.workers is {workers}, and there are {processors} processors: more threads "
+            "than that are slower."
         )

@@ -131,3 +131,9 @@ def test_augmentation_switched_off_is_remarked_upon_but_orientation_alone_is_not
 def test_batch_norm_of_few_patches_is_remarked_upon(tmp_path):
     text = ("[model]", "norm = 'batch'", "[training]", "batch = 4", "accumulate = 4")
     assert "parts of 4 patches" in advice(load(tmp_path, *text))[0]
+
+
+def test_more_threads_than_processors_are_remarked_upon(tmp_path):
+    config = load(tmp_path, "[training]", "workers = 3")
+    assert "there are 2 processors" in advice(config, processors=2)[0]
+    assert advice(config, processors=3) == advice(config) == []
