@@ -19,10 +19,18 @@ import numpy as np
 from baselines.box import Box, common_box
 from baselines.config import SplitConfig
 from baselines.layout import DataError
-from baselines.split_file import Place, read_split
-from evaluator.geometry import VoxelGrid
+from baselines.split_file import Row, read_split
+from evaluator.geometry import Nanometres, VoxelGrid
 
 ALWAYS_TRAINS = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which fold validates on a crop, -1: none; on which box of it, None: on all of it."""
+
+    fold: int
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -191,14 +199,56 @@ def _last_planes(part: Part, fraction: float) -> Place:
 
 
 def _filed(parts: Sequence[Part], file: Path) -> dict[str, Place]:
-    places = read_split(file).places
-    if not any(part.name in places for part in parts):
+    rows = {row.name: row for row in read_split(file).rows}
+    if not any(part.name in rows for part in parts):
         raise DataError(
             f"{file} names none of the crops that are there: it has "
-            f"{', '.join(sorted(places)[:5])}, there are {', '.join(p.name for p in parts[:5])}. "
+            f"{', '.join(sorted(rows)[:5])}, there are {', '.join(p.name for p in parts[:5])}. "
             "Make it anew with `baselines split`."
         )
-    return places
+    return {part.name: _place(rows[part.name], part) for part in parts if part.name in rows}
+
+
+def _place(row: Row, part: Part) -> Place:
+    """Where a row says a part belongs; boxes in nm become voxels of its raw."""
+    if row.validation is None:
+        return Place(row.fold)
+    corners = [
+        [round((nm - corner) / size) for nm, corner, size in zip(point, *_frame(part), strict=True)]
+        for point in row.validation
+    ]
+    (z, y, x), (end_z, end_y, end_x) = corners
+    return Place(row.fold, Box((z, y, x), (end_z, end_y, end_x)))
+
+
+def _frame(part: Part) -> tuple[Nanometres, Nanometres]:
+    """The outer corner of voxel (0, 0, 0) of a part's raw, and the size of its voxels, in nm."""
+    grid = part.grid or VoxelGrid(part.box.stop, (1.0, 1.0, 1.0), (0.5, 0.5, 0.5))
+    z, y, x = (o - size / 2 for o, size in zip(grid.offset, grid.voxel_size, strict=True))
+    return (z, y, x), grid.voxel_size
+
+
+def rows_of(parts: Sequence[Part], settings: SplitConfig) -> tuple[Row, ...]:
+    """The split as rows of a file, which gives the same split again."""
+    places = places_of(parts, settings)
+    return tuple(
+        Row(
+            part.name, places[part.name].fold, _corners(part, places[part.name].box),
+            dataset=part.dataset, specimen=part.specimen, voxels=dict(part.counts),
+        )
+        for part in sorted(parts, key=lambda part: part.name) if part.name in places
+    )  # fmt: skip
+
+
+def _corners(part: Part, box: Box | None) -> tuple[Nanometres, Nanometres] | None:
+    if box is None:
+        return None
+    corner, sizes = _frame(part)
+    (z, y, x), (end_z, end_y, end_x) = (
+        tuple(c + n * size for c, n, size in zip(corner, point, sizes, strict=True))
+        for point in (box.start, box.stop)
+    )
+    return (z, y, x), (end_z, end_y, end_x)
 
 
 def _boxes(part: Part, place: Place | None, fold: int) -> Boxes:

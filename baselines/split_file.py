@@ -10,7 +10,8 @@
     specimen = "jrc_ctl-id8-1"
     fold = 0                     # validates in fold 0, trains in all others; -1 always trains
     raw = "train/crop557/raw"
-    validation = [[40, 0, 0], [50, 100, 100]]   # optional: only this box validates, the rest trains
+    validation = [[320, 0, 0], [400, 800, 800]] # optional: corners in nm of the only box that
+                                                # validates; the rest of the crop trains
     voxels = { mito = 1234, nuc = 0 }           # of each annotated label; 0: annotated, absent
     paths = { mito = "train/crop557/labels/mito", nuc = "train/crop557/labels/nuc" }
 
@@ -26,26 +27,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from baselines.box import Box
 from baselines.layout import DataError
+from evaluator.geometry import Nanometres
 
 Value = str | int | float | bool | list[Any] | dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which fold validates on a crop, -1: none; on which box of it, None: on all of it."""
-
-    fold: int
-    box: Box | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
-    """A crop in a split file.  voxels, paths: of each annotated label."""
+    """A crop in a split file; see above.  voxels, paths: of each annotated label."""
 
     name: str
-    place: Place
+    fold: int
+    validation: tuple[Nanometres, Nanometres] | None = None
     dataset: str = ""
     specimen: str = ""
     raw: str = ""
@@ -59,11 +53,6 @@ class SplitFile:
 
     rows: tuple[Row, ...]
     about: Mapping[str, Value] = field(default_factory=dict)
-
-    @property
-    def places(self) -> dict[str, Place]:
-        """By crop."""
-        return {row.name: row.place for row in self.rows}
 
 
 def read_split(path: Path) -> SplitFile:
@@ -96,9 +85,9 @@ def write_split(path: Path, split: SplitFile) -> None:
 def _table(row: Row) -> list[tuple[str, Value]]:
     table: list[tuple[str, Value]] = [("name", row.name)]
     table += [(key, getattr(row, key)) for key in ("dataset", "specimen", "raw")]
-    table.append(("fold", row.place.fold))
-    if row.place.box is not None:
-        table.append(("validation", [list(row.place.box.start), list(row.place.box.stop)]))
+    table.append(("fold", row.fold))
+    if row.validation is not None:
+        table.append(("validation", [list(corner) for corner in row.validation]))
     return [*table, ("voxels", dict(row.voxels)), ("paths", dict(row.paths))]
 
 
@@ -108,16 +97,21 @@ def _row(crop: dict[str, Any]) -> Row:
         raise ValueError(f"crop {crop.get('name')!r} has the unknown key {unknown[0]}")
     if not isinstance(crop["name"], str) or type(crop.get("fold")) is not int or crop["fold"] < -1:
         raise ValueError(f"crop {crop['name']!r} needs fold = -1, 0, 1, …")
-    box = None
+    rest = {key: value for key, value in crop.items() if key != "validation"}
     if "validation" in crop:
-        (z, y, x), (end_z, end_y, end_x) = crop["validation"]
-        box = Box((z, y, x), (end_z, end_y, end_x))
-        if not all(type(n) is int for n in (*box.start, *box.stop)) or min(box.shape) < 1:
-            raise ValueError(
-                f"crop {crop['name']}: validation is [[z, y, x], [z, y, x]], not empty"
-            )
-    rest = {key: crop[key] for key in known - {"name", "fold", "validation"} if key in crop}
-    return Row(crop["name"], Place(crop["fold"], box), **rest)
+        rest["validation"] = _corners(crop["validation"], crop["name"])
+    return Row(**rest)
+
+
+def _corners(given: Any, name: str) -> tuple[Nanometres, Nanometres]:
+    """Raises ValueError for anything but two corners of a box with voxels in it."""
+    match given:
+        case [[z, y, x], [end_z, end_y, end_x]] if (
+            all(type(n) in (int, float) for n in (z, y, x, end_z, end_y, end_x))
+            and z < end_z and y < end_y and x < end_x
+        ):  # fmt: skip
+            return (float(z), float(y), float(x)), (float(end_z), float(end_y), float(end_x))
+    raise ValueError(f"crop {name}: validation is [[z, y, x], [z, y, x]] in nm, and not empty")
 
 
 def _toml(value: Value) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from baselines.commands.arguments import say, triple_of
+from baselines.commands.arguments import Sets, say, triple_of
+from baselines.config import load_config
 
 app = typer.Typer()
 
@@ -62,6 +63,53 @@ def fetch(
         store, wanted, dest, choice, parallel=parallel, verify=verify, dry_run=dry_run,
         progress=say,
     )  # fmt: skip
+
+
+@app.command()
+def split(
+    data: Annotated[Path, typer.Argument(help="The folder of data.")],
+    out: Annotated[Path, typer.Option("--out", help="The TOML file to write.")],
+    labels: Annotated[
+        str, typer.Option("-c", "--labels", help="Labels, as in mito,nuc; all if not given.")
+    ] = "",
+    voxel_size: Annotated[
+        str, typer.Option("-s", "--voxel-size", help="nm, Z,Y,X: of the model.")
+    ] = "",
+    kind: Annotated[str, typer.Option(help="random, kfold or planes.")] = "random",
+    by: Annotated[str, typer.Option(help="crop, dataset or specimen stay together.")] = "crop",
+    folds: Annotated[int, typer.Option(help="kfold: so many at most.")] = 5,
+    fraction: Annotated[float, typer.Option(help="Share kept for validation.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Same seed, same split.")] = 0,
+    drop_empty: Annotated[
+        bool, typer.Option("--drop-empty", help="Leave out crops without a voxel of any label.")
+    ] = False,
+    skip_empty: Annotated[
+        bool, typer.Option("--skip-empty", help="Leave out labels without a voxel.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings to begin with: a TOML file, or a bundled one.")
+    ] = None,
+    sets: Sets = None,
+) -> None:
+    """Split annotated crops into what trains and what validates; writes a readable file."""
+    from baselines.split_file import write_split
+    from baselines.splitting import describe, make_split
+
+    given: list[str] = [
+        f'split.kind="{kind}"', f'split.by="{by}"', f"split.folds={folds}",
+        f"split.fraction={fraction}", f"split.seed={seed}",
+    ]  # fmt: skip
+    given += [f"data.labels={_names(labels)}"] if labels else []
+    size = triple_of(voxel_size, "--voxel-size") if voxel_size else ()
+    given += [f"data.voxel_size={list(size)}"] if size else []
+    given += ["data.drop_empty=true"] if drop_empty else []
+    given += ["data.skip_empty=true"] if skip_empty else []
+    settings = load_config(config or Path("unet2d"), [*given, *(sets or [])])
+    made = make_split(data, settings, progress=say)
+    write_split(out, made)
+    for line in describe(made):
+        say(line)
+    say(f'{out}: use it with split.kind = "file" and split.file = "{out}"')
 
 
 def _names(text: str) -> list[str]:

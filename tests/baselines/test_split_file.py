@@ -5,15 +5,15 @@ import pytest
 from baselines.box import Box
 from baselines.config import SplitConfig
 from baselines.layout import DataError
-from baselines.split import Boxes, Part, boxes_of
-from baselines.split_file import Place, Row, SplitFile, read_split, write_split
+from baselines.split import Boxes, Part, boxes_of, rows_of
+from baselines.split_file import Row, SplitFile, read_split, write_split
 from evaluator.geometry import VoxelGrid
 
 ROWS = (
-    Row("crop1", Place(0), "d", "s", "train/crop1/raw", {"mito": 12, "nuc": 0}, {"mito": "p/mito"}),
-    Row("crop2", Place(1), "d", "s", "r", {"mito": 1}),
-    Row("crop3", Place(-1), 'a "quoted" name', "s", "C:\\raw"),
-    Row("crop4", Place(0, Box((8, 0, 0), (10, 8, 8)))),
+    Row("crop1", 0, None, "d", "s", "train/crop1/raw", {"mito": 12, "nuc": 0}, {"mito": "p/mito"}),
+    Row("crop2", 1, None, "d", "s", "r", {"mito": 1}),
+    Row("crop3", -1, None, 'a "quoted" name', "s", "C:\\raw"),
+    Row("crop4", 0, ((8.0, 0.0, 0.0), (10.0, 8.0, 8.0))),
 )
 BOX = Box((0, 0, 0), (10, 8, 8))
 
@@ -102,9 +102,10 @@ def test_a_file_that_parts_overlapping_crops_is_refused(tmp_path):
         ("[[crop]]\nfold=0\n", "is no split file: 'name'"),
         ('[[crop]]\nname="a"\nfold=0\nfoold=1\n', "crop 'a' has the unknown key foold"),
         ('[[crop]]\nname="a"\nfold=0\n[[crop]]\nname="a"\nfold=1\n', "crop a is there twice"),
-        ('[[crop]]\nname="a"\nfold=0\nvalidation=[[1,2],[3,4]]\n', "is no split file"),
+        ('[[crop]]\nname="a"\nfold=0\nvalidation=[[1,2],[3,4]]\n', "validation is"),
         ('[[crop]]\nname="a"\nfold=0\nvalidation=[[1,2,3],[1,4,5]]\n', "not empty"),
-        ('[[crop]]\nname="a"\nfold=0\nvalidation=[[0,0,0],[1.5,4,5]]\n', "validation is"),
+        ('[[crop]]\nname="a"\nfold=0\nvalidation=[[0,0,0],["1",4,5]]\n', "validation is"),
+        ('[[crop]]\nname="a"\nfold=0\nvalidation=7\n', "validation is"),
         ("crop = 3\n", "is no split file"),
     ],
 )  # fmt: skip
@@ -116,3 +117,33 @@ def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
 def test_a_missing_file_says_what_makes_one(tmp_path):
     with pytest.raises(DataError, match="baselines split"):
         read_split(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        SplitConfig(kind="planes", fraction=0.3),
+        SplitConfig(kind="random", fraction=0.5, seed=3),
+        SplitConfig(kind="kfold", folds=3, fold=1),
+    ],
+)
+def test_a_split_from_its_file_is_the_split_it_was_made_from(tmp_path, split):
+    made = [
+        Part(f"c{k}", "d", "s", BOX, grid=VoxelGrid((10, 8, 8), (8.0, 3.3, 3.3), (900.7 * k, 1, 2)))
+        for k in range(5)
+    ]
+    write_split(tmp_path / "s.toml", SplitFile(rows_of(made, split)))
+    again = SplitConfig(kind="file", file=str(tmp_path / "s.toml"), fold=split.fold)
+    assert boxes_of(made, again) == boxes_of(made, split)
+
+
+def test_a_box_means_the_same_place_however_much_raw_lies_around_it_and_at_any_voxel_size(tmp_path):
+    grid = VoxelGrid((10, 8, 8), (8.0, 4.0, 4.0), (100.0, 0.0, 0.0))
+    split = SplitConfig(kind="planes", fraction=0.2)
+    rows = rows_of([Part("a", "d", "s", BOX, grid=grid)], split)
+    write_split(tmp_path / "s.toml", SplitFile(rows))
+    # Five planes more in front, and voxels of half the size.
+    wide = VoxelGrid((30, 8, 8), (4.0, 4.0, 4.0), (100.0 - 40 - 2.0, 0.0, 0.0))
+    moved = Part("a", "d", "s", Box((10, 0, 0), (30, 8, 8)), grid=wide)
+    found = boxes_of([moved], by_file(tmp_path / "s.toml"))["a"]
+    assert found == Boxes((Box((10, 0, 0), (26, 8, 8)),), (Box((26, 0, 0), (30, 8, 8)),))
