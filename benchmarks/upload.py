@@ -1,6 +1,6 @@
 """A large upload through the real server, with both sides killed, beside copying and hashing it.
 
-    python -m benchmarks.upload [--gib 4] [--kills 3] [--part-mib N]
+    python -m benchmarks.upload [--gib 4] [--kills 3] [--json FILE]
 
 Starts an installation (`manage.py up`), makes a file of random bytes, sends it with the
 participant's client and waits until the server has verified its digest: once undisturbed, and once

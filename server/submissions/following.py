@@ -35,11 +35,15 @@ class Follower:
                 self._wake()
 
     def digest(self, size: int, *, within_s: float) -> str:
-        """The digest in hex of the file's `size` bytes; "" if it is not known in time."""
+        """The digest in hex of the file's `size` bytes; "" if it is not known in time.
+
+        Then nothing more is read: whoever needs it begins anew.
+        """
         with self._change:
             self._target = max(self._target, size)
             self._wake()
             self._change.wait_for(lambda: self._done >= size or not self._running, within_s)
+            self._target = min(self._target, self._done)
             return self._sha.hexdigest() if self._done == size else ""
 
     def _wake(self) -> None:
@@ -83,7 +87,7 @@ class Follower:
         """Bytes to read next, once there are some; 0 if none come."""
         with self._change:
             self._change.wait_for(lambda: self._target > self._done, LINGER_S)
-            left = min(BLOCK, self._target - self._done)
+            left = max(0, min(BLOCK, self._target - self._done))
             self._running = left > 0  # told under the lock: who wants more starts another thread
             return left
 

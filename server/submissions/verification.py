@@ -1,7 +1,7 @@
 """Between the last byte and the check: the digest of the whole file decides.
 
-It was computed while the bytes came, if one process of the site received them all; otherwise the
-file is read once.
+It was computed while the bytes came, or right behind them; where the site was stopped before it was
+known, the file is read once.
 
 A submission may be made meanwhile; it waits here.  Reading may be repeated, or done twice at once.
 """

@@ -112,6 +112,8 @@ def test_a_file_that_is_gone_has_no_digest_and_keeps_nobody_waiting(file):
 def test_who_cannot_wait_goes_without(file):
     follower, data = Follower(file), grow(file, 8 * STRETCH)
     assert follower.digest(len(data), within_s=0.0) == ""
+    assert eventually(lambda: not follower._running)
+    assert follower._done < len(data)  # nobody reads on for nobody
     assert follower.digest(len(data), within_s=PATIENCE_S) == sha(data)
 
 
