@@ -57,9 +57,7 @@ class Follower:
         try:
             with self._path.open("rb", buffering=0) as file:
                 self._follow(file)
-        except (
-            OSError
-        ):  # discarded meanwhile; or the job that verifies it meets the same, and tells
+        except OSError:  # discarded meanwhile; or the job that verifies it meets the same
             self._stop()
 
     def _stop(self) -> None:
