@@ -66,7 +66,7 @@ def _slabs(box: Box) -> list[Box]:
 def _sample(inside: np.ndarray, box: Box, most: int, random: np.random.Generator) -> np.ndarray:
     """At most so many of the true voxels of a box, (n, 3) in the volume's coordinates."""
     found = np.flatnonzero(inside)
-    pick = random.choice(found, min(len(found), most), replace=False)
+    pick = found if len(found) <= most else found[random.integers(0, len(found), most)]
     points: np.ndarray = np.stack(np.unravel_index(pick, box.shape), axis=1) + np.array(box.start)
     return points
 

@@ -22,6 +22,7 @@ from evaluator.geometry import Shape
 from evaluator.manifest import Kind
 
 LARGEST_ID = 2**31 - 1
+PRIME = 2_147_483_629  # not 2^31 - 1: ids are often made of powers of two
 _SLAB = 1 << 26  # voxels read at once
 
 
@@ -31,6 +32,9 @@ class MaskRule:
 
     values: tuple[int, ...]
     kind: Kind
+
+
+IDS = MaskRule((), Kind.INSTANCE)
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,15 @@ class Chosen:
         return self.source.shape
 
     def read(self, start: Shape, stop: Shape) -> np.ndarray:
-        """int8 of a mask, int32 of ids."""
+        """int8 of a mask; of ids, a type that an int32 holds."""
         values = self.source.read(start, stop)
-        if self.rule.values:
-            found = np.isin(values, self.rule.values).astype(np.int8)
-        else:
-            found = narrow(values)
-        if self.ignore >= 0:
-            found[values == self.ignore] = -1
-        return found
+        rule = self.rule
+        found = np.isin(values, rule.values).view(np.int8) if rule.values else narrow(values)
+        if self.ignore < 0:
+            return found
+        signed = found.astype(np.promote_types(np.int8, found.dtype))
+        signed[values == self.ignore] = -1
+        return signed
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,17 @@ class Union:
 
 
 def narrow(ids: np.ndarray) -> np.ndarray:
-    """Ids as int32, a copy.  Larger ones are taken modulo a prime, so that each stays an object."""
+    """Ids in a type that an int32 holds; larger ones by their remainder, so that objects stay.
+
+    Raises DataError for what is no whole number.
+    """
     if ids.dtype.kind not in "bui":
         raise DataError(f"ids are whole numbers; a mask holds {ids.dtype}.")
-    if ids.size and ids.dtype.itemsize >= 4 and int(ids.max()) > LARGEST_ID:
+    if np.can_cast(ids.dtype, np.int32):
+        return ids
+    if ids.size and int(ids.max()) > LARGEST_ID:
         wide = ids.astype(np.uint64)
-        ids = np.where(wide > LARGEST_ID, wide % (LARGEST_ID - 1) + 1, wide)
+        ids = np.where(wide > LARGEST_ID, wide % PRIME + 1, wide)
     return ids.astype(np.int32)
 
 

@@ -11,7 +11,7 @@ from baselines.config import DataConfig
 from baselines.images import Image, Level
 from baselines.layout import DataError
 from baselines.levels import OnGrid, alike, box_on, part_of, ranked, touched, window
-from baselines.masks import Components, Union
+from baselines.masks import IDS, Chosen, Components, Union
 from baselines.readers import InMemory, Placed, Reader, Window
 from baselines.resampling import Resampled, Rule
 from baselines.sources.source import Source, SourceCrop
@@ -111,7 +111,7 @@ def place(
         found = box_on(context.grid, grid)
         if found is not None and (box := common_box(found, valid)) is not None:
             known[name] = box
-            readers[name] = _on(context.grid, level, source.kinds[name])
+            readers[name] = Chosen(_on(context.grid, level, source.kinds[name]), IDS)
     for name in labels:
         _derive(name, source, readers, known)
     kept = [name for name in labels if name in known]

@@ -125,3 +125,14 @@ def test_a_box_of_a_mask_reads_no_more_than_the_box():
         (1, 1, 1), (2, 3, 4)
     )
     assert read == [Box((1, 1, 1), (2, 3, 4))]
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint16, np.int32])
+def test_ids_that_fit_are_not_copied(dtype):
+    ids = np.ones(3, dtype)
+    assert narrow(ids) is ids
+
+
+def test_a_mask_of_small_numbers_can_say_that_nobody_looked():
+    found = whole(Chosen(row(0, 200, 255, dtype=np.uint8), MaskRule((), Kind.INSTANCE), 255))
+    np.testing.assert_array_equal(found[0, 0], [0, 200, -1])
