@@ -2,37 +2,114 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from baselines.layout import DataError
 from evaluator.alignment import align
-from evaluator.manifest import Manifest
+from evaluator.geometry import Shape
+from evaluator.manifest import Kind, Manifest, Target
 from evaluator.packing import SubmissionWriter
 from evaluator.protocol import CRISTA_1
-from evaluator.report import Report
+from evaluator.report import IGNORED, Problem, Report
 from evaluator.submission import check_submission
-from evaluator.volume import open_volume
+from evaluator.tiff import open_stack
+from evaluator.volume import Planes, open_volume
+
+MOST_OBJECTS = 100_000  # of a target: scores take time by the object
 
 
-def pack(predictions: Path, manifest: Manifest, out: Path) -> Report:
+def pack(
+    predictions: Path, manifest: Manifest, out: Path, *, most_objects: int = MOST_OBJECTS
+) -> Report:
     """Write the submission and return the report of its own check.
 
     Targets without a prediction are left out; the report names them.  Arrays on another grid are
-    brought onto their target's.  Raises DataError if there is no prediction at all.
+    brought onto their target's, slab by slab.  Raises DataError if there is no prediction at all.
     """
     found = {
-        target.path: folder
-        for target in manifest.targets
-        if (folder := predictions / target.path).is_dir()
+        target: path for target in manifest.targets if (path := prediction_of(target, predictions))
     }
     if not found:
         raise DataError(
             f"{predictions} has no prediction for any target of the manifest; "
             f"expected folders such as {manifest.targets[0].path}."
         )
+    notes = []
     with SubmissionWriter(out, manifest) as writer:
-        for path, folder in found.items():
-            target = manifest.by_path[path]
-            planes = align(open_volume(folder), target, CRISTA_1).planes
-            writer.write(target, planes.planes(0, target.grid.shape[0]))
-    return check_submission(out, manifest)
+        for target, path in found.items():
+            counted = Counted(on_target(path, target))
+            writer.write(target, counted)
+            if target.label.kind is Kind.INSTANCE and len(counted.ids) > most_objects:
+                notes.append(_many(target, len(counted.ids), most_objects))
+    report = check_submission(out, manifest)
+    return replace(report, problems=(*notes, *report.problems))
+
+
+def prediction_of(target: Target, predictions: Path) -> Path | None:
+    """Where the prediction of a target lies: its array, or else its stack."""
+    array = predictions / target.path
+    stack = array.with_name(f"{array.name}.tif")
+    return array if array.is_dir() else stack if stack.is_file() else None
+
+
+def on_target(path: Path, target: Target) -> Planes:
+    """A prediction on its target's grid, read when its planes are.
+
+    Raises DataError for a stack of another shape, as a stack does not know where it lies.
+    """
+    if path.is_dir():
+        return align(open_volume(path), target, CRISTA_1).planes
+    stack = open_stack(path)
+    if stack.shape != target.grid.shape:
+        raise DataError(
+            f"{path} has shape {stack.shape}, its target {target.path} has {target.grid.shape}: "
+            "predict with prediction.output=zarr, which knows where its voxels lie."
+        )
+    return stack
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Planes whose ids are noted when they are read."""
+
+    source: Planes
+    ids: set[int] = field(default_factory=set)
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels (Z, Y, X)."""
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the ids."""
+        return self.source.dtype
+
+    @property
+    def order(self) -> str:
+        """Of the memory."""
+        return self.source.order
+
+    @property
+    def depth(self) -> int:
+        """Planes that are decoded together."""
+        return int(getattr(self.source, "depth", 1))
+
+    def planes(self, start: int, stop: int) -> np.ndarray:
+        """Planes (stop - start, Y, X)."""
+        planes = self.source.planes(start, stop)
+        self.ids.update(np.unique(planes[planes > 0]).tolist())
+        return planes
+
+
+def _many(target: Target, count: int, most: int) -> Problem:
+    return Problem(
+        "many_objects", IGNORED,
+        f"{target.path} holds {count} objects; above {most} a score takes long.",
+        "Remove dust: raise objects.smallest_nm3 and make the objects again.",
+        target.crop.folder, target.label.name, f"{most} objects at most", f"{count} objects",
+    )  # fmt: skip

@@ -8,7 +8,7 @@ the block it is computed in.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -38,6 +38,11 @@ class Tiling:
     def blocks(self) -> Iterator[Box]:
         """Blocks that cover the volume, each voxel once."""
         return blocks_of(self.shape, self.block)
+
+    def parts(self, box: Box) -> Iterator[Box]:
+        """A box cut into the depth of blocks, from its first plane on."""
+        for part in blocks_of(box.shape, (self.block[0], *box.shape[1:])):
+            yield part.moved(box.start)
 
     def tiles(self, box: Box) -> Iterator[Box]:
         """All tiles of the volume's lattice that touch a box, plane by plane of it."""
@@ -126,3 +131,18 @@ def axis_weights(n: int, tile: int, overlap: int) -> dict[int, np.ndarray]:
     for start in starts:
         total[start : start + tile] += bell
     return {s: (bell / total[s : s + tile]).astype(np.float32) for s in starts}
+
+
+def columns(blocks: Sequence[Box], most: int | None = None) -> Iterator[Box]:
+    """Blocks that follow each other along Z as one box, of so many blocks at most."""
+    held: list[Box] = []
+    for block in blocks:
+        follows = held and (
+            block.start == (held[-1].stop[0], *held[-1].start[1:]) and len(held) != most
+        )
+        if held and not follows:
+            yield Box(held[0].start, held[-1].stop)
+            held = []
+        held.append(block)
+    if held:
+        yield Box(held[0].start, held[-1].stop)

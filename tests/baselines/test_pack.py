@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import tifffile
 
 from baselines.layout import DataError
-from baselines.pack import pack
+from baselines.output import add_levels, create_result
+from baselines.pack import Counted, pack
 from evaluator.errors import EvaluatorError
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Crop, Kind, Label, Manifest, Target
@@ -74,3 +76,62 @@ def test_a_folder_that_is_no_array_is_an_error_that_names_it(tmp_path):
 def test_an_empty_folder_is_an_error_that_says_what_was_expected(tmp_path):
     with pytest.raises(DataError, match="expected folders such as crop7/mem"):
         pack(tmp_path, MANIFEST, tmp_path / "out.zip")
+
+
+def test_more_objects_than_can_be_scored_in_time_are_told_of(tmp_path):
+    store(tmp_path, MITO, ids())
+    store(tmp_path, MEM, np.arange(GRID.voxels, dtype=np.uint8).reshape(GRID.shape) % 2)
+    report = pack(tmp_path, MANIFEST, tmp_path / "out.zip", most_objects=1)
+    assert report.accepted
+    (note,) = [problem for problem in report.problems if problem.code == "many_objects"]
+    assert "crop7/mito holds 2 objects" in note.message
+    enough = pack(tmp_path, MANIFEST, tmp_path / "out.zip", most_objects=2)
+    assert "many_objects" not in {problem.code for problem in enough.problems}
+
+
+def test_objects_are_counted_on_the_grid_of_their_target(tmp_path):
+    # Of a checkerboard of 4 x the voxels, every second object has no voxel on the target's grid.
+    fine = VoxelGrid((2, 12, 16), (8.0, 2.0, 2.0), GRID.offset)
+    store(tmp_path, MITO, np.arange(1, fine.voxels + 1, dtype=np.uint32).reshape(fine.shape), fine)
+    report = pack(tmp_path, MANIFEST, tmp_path / "out.zip", most_objects=1)
+    (note,) = [problem for problem in report.problems if problem.code == "many_objects"]
+    assert f"holds {GRID.voxels} objects" in note.message
+
+
+def test_a_stack_is_packed_where_there_is_no_array(tmp_path):
+    (tmp_path / "crop7").mkdir()
+    tifffile.imwrite(tmp_path / "crop7/mito.tif", ids(), photometric="minisblack")
+    report = pack(tmp_path, MANIFEST, tmp_path / "out.zip")
+    assert report.targets["crop7/mito"] == "ok"
+    np.testing.assert_array_equal(open_submission(tmp_path / "out.zip", MANIFEST).read(MITO), ids())
+
+
+def test_a_stack_of_another_shape_is_refused_as_it_does_not_know_where_it_lies(tmp_path):
+    (tmp_path / "crop7").mkdir()
+    tifffile.imwrite(tmp_path / "crop7/mito.tif", ids()[:1], photometric="minisblack")
+    with pytest.raises(DataError, match=r"mito.tif has shape \(1, 6, 8\).*has \(2, 6, 8\)"):
+        pack(tmp_path, MANIFEST, tmp_path / "out.zip")
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_levels_of_a_prediction_are_packed_from_the_finest(tmp_path):
+    create_result(tmp_path / MITO.path, GRID, np.uint32)[:] = ids()
+    add_levels(tmp_path / MITO.path)
+    pack(tmp_path, MANIFEST, tmp_path / "out.zip")
+    np.testing.assert_array_equal(open_submission(tmp_path / "out.zip", MANIFEST).read(MITO), ids())
+
+
+def test_a_tall_prediction_is_never_whole_in_memory(tmp_path, monkeypatch):
+    grid = VoxelGrid((150, 64, 64), (8.0, 4.0, 4.0))
+    tall = Target(Crop("7", "d"), Label("mito", 50, Kind.INSTANCE), grid)
+    store(tmp_path, tall, np.ones(grid.shape, np.uint8), grid)
+    depths, planes = [], Counted.planes
+
+    def noting(self, start, stop):
+        depths.append(stop - start)
+        return planes(self, start, stop)
+
+    monkeypatch.setattr(Counted, "planes", noting)
+    assert pack(tmp_path, Manifest((tall,)), tmp_path / "out.zip").accepted
+    assert sum(depths) == 150
+    assert max(depths) < 150
