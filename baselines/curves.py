@@ -1,38 +1,61 @@
-"""The loss of a run as a picture."""
+"""Loss and Dice of a training as pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from PIL import Image, ImageDraw
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-_SIZE = (720, 420)
-_LEFT, _TOP, _RIGHT, _BOTTOM = 60, 20, 700, 380
+from baselines.journal import Event, Trained, Validated
+
+Points = list[tuple[float, float]]
 
 
-def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss over steps as PNG.  lines: of progress.jsonl; fewer than two make an empty frame."""
-    image = Image.new("RGB", _SIZE, "white")
-    pen = ImageDraw.Draw(image)
-    pen.rectangle((_LEFT, _TOP, _RIGHT, _BOTTOM), outline="#888")
-    if len(lines) > 1:
-        steps = [line["step"] for line in lines]
-        losses = [line["loss"] for line in lines]
-        high, low = max(losses), min(0.0, *losses)
-        span = max(high - low, 1e-9)
-        points = [
-            (
-                _LEFT + (_RIGHT - _LEFT) * (step - steps[0]) / max(steps[-1] - steps[0], 1),
-                _BOTTOM - (_BOTTOM - _TOP) * (loss - low) / span,
-            )
-            for step, loss in zip(steps, losses, strict=True)
-        ]
-        pen.line(points, fill="#0b5394", width=2)
-        pen.text((6, _TOP - 4), f"{high:.3f}", fill="black")
-        pen.text((6, _BOTTOM - 8), f"{low:.3f}", fill="black")
-        pen.text((_LEFT, _BOTTOM + 8), f"step {steps[0]}", fill="black")
-        pen.text((_RIGHT - 70, _BOTTOM + 8), f"step {steps[-1]}", fill="black")
-    pen.text((_LEFT + 8, _TOP + 6), "training loss", fill="black")
-    image.save(path)
+def draw_curves(events: Sequence[Event], folder: Path) -> None:
+    """Write curves_loss.png and curves_dice.png, over epochs; empty frames for no events."""
+    trained = [event for event in events if isinstance(event, Trained)]
+    validated = [event for event in events if isinstance(event, Validated)]
+    # Epochs of this schedule per iteration: the same for all events of a run.
+    share = trained[-1].epochs / trained[-1].iterations if trained else 1.0
+    draw(
+        folder / "curves_loss.png", "loss",
+        {
+            "training": [(event.iteration * share, event.loss) for event in trained],
+            "validation": [(event.iteration * share, event.loss) for event in validated],
+        },
+    )  # fmt: skip
+    labels = list(dict.fromkeys(label for event in validated for label in event.dice))
+    draw(
+        folder / "curves_dice.png", "Dice",
+        {
+            "training": [(e.iteration * share, _mean(e.dice)) for e in trained if e.dice],
+            "validation": [(event.iteration * share, event.mean) for event in validated],
+        }
+        | {
+            label: [(e.iteration * share, e.dice[label]) for e in validated if label in e.dice]
+            for label in labels[:10]
+        },
+        top=1.0,
+    )  # fmt: skip
+
+
+def draw(path: Path, name: str, curves: dict[str, Points], *, top: float | None = None) -> None:
+    """Curves by their names, as PNG.  The first two are drawn strongly, others thinly."""
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, (curve, points) in enumerate(curves.items()):
+        x, y = zip(*points, strict=True) if points else ((), ())
+        wide, strength = (2.0, 1.0) if number < 2 else (0.8, 0.6)
+        axes.plot(x, y, label=curve, linewidth=wide, alpha=strength, marker="." * (len(x) < 3))
+    axes.set(xlabel="epoch", ylabel=name)
+    axes.set_ylim(bottom=0, top=top)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize="small")
+    figure.savefig(path, dpi=100)
+
+
+def _mean(dice: dict[str, float]) -> float:
+    return sum(dice.values()) / len(dice)

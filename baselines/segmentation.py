@@ -1,64 +1,12 @@
-"""The task: one sigmoid per label; what nobody annotated teaches nothing."""
+"""How well masks and objects agree with the truth, while a network is being trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 THRESHOLDS = np.round(np.arange(0.1, 0.91, 0.05), 2)
-
-
-def foreground(ids: np.ndarray, *, shrink: int = 0) -> np.ndarray:
-    """Where a label is, bool (Z, Y, X); voxels between two touching objects are left out.
-
-    Without the gap, connected components could never tell the two apart again.  shrink: so many
-    voxels are taken off within the plane, which makes narrow gaps wide enough to be learnt.
-    """
-    inside = ids > 0
-    keep = inside.copy()
-    for axis in range(ids.ndim):
-        low, high = _pair(ids.ndim, axis)
-        touching = inside[low] & inside[high] & (ids[low] != ids[high])
-        keep[low] &= ~touching
-        keep[high] &= ~touching
-    for _ in range(shrink):
-        whole = keep.copy()
-        for axis in (1, 2):
-            low, high = _pair(ids.ndim, axis)
-            keep[low] &= whole[high]
-            keep[high] &= whole[low]
-    return keep
-
-
-def _pair(ndim: int, axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    low, high = [slice(None)] * ndim, [slice(None)] * ndim
-    low[axis], high[axis] = slice(None, -1), slice(1, None)
-    return tuple(low), tuple(high)
-
-
-def masked_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice, mean over the labels that have any weight.
-
-    logits, target (0 or 1), weight: (N, L, Z, Y, X).  A label without weight has loss 0 and no
-    gradient; so has a batch without any.
-    """
-    axes = (0, 2, 3, 4)
-    total = weight.sum(axes)
-    known = total > 0
-    safe = total.clamp(min=1)
-    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    entropy = (entropy * weight).sum(axes) / safe
-    probability = logits.sigmoid() * weight
-    overlap = (probability * target).sum(axes)
-    both = probability.sum(axes) + (target * weight).sum(axes)
-    # Thousandths of the voxels: keeps Dice calm for labels that are hardly there.
-    dice = 1 - (2 * overlap + 1e-3 * safe) / (both + 1e-3 * safe)
-    per_label = torch.where(known, entropy + dice, torch.zeros_like(entropy))
-    return per_label.sum() / known.sum().clamp(min=1)
 
 
 def panoptic_quality(truth: np.ndarray, pred: np.ndarray) -> float:

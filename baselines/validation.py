@@ -1,11 +1,11 @@
-"""How good a network is on the planes kept from training, and which threshold suits each label."""
+"""How good a network is on the voxels kept from training, and which threshold suits each label."""
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,104 +14,109 @@ from baselines.blockwise import predict_box
 from baselines.box import Box
 from baselines.config import Config
 from baselines.crops import TrainingCrop
-from baselines.data import cut
-from baselines.models.unet import UNet
-from baselines.objects import components, grown, smallest_voxels
+from baselines.heads import Heads
+from baselines.losses import loss_of
+from baselines.models import UNet
 from baselines.predictors import predictor_of
-from baselines.segmentation import THRESHOLDS, Agreement, agreement, panoptic_quality
+from baselines.ranks import ALONE, Ranks
+from baselines.sampling import cut
+from baselines.segmentation import Agreement, agreement
+from baselines.targets import make_targets
 from baselines.tiling import plan_tiling
-from evaluator.manifest import Kind
 
-MOST_VOXELS = 2**25  # of a crop's validation planes that are looked at: memory is bounded
+MOST_VOXELS = 2**25  # of a validation box that are looked at: memory is bounded
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Per label: the best Dice, the quality of objects (instance labels), the threshold."""
+    """Per label that was annotated: the best Dice of its mask, and the threshold that reaches it.
 
+    loss: mean over the boxes.
+    """
+
+    loss: float
     dice: dict[str, float]
-    quality: dict[str, float]
     thresholds: dict[str, float]
 
     @property
     def mean(self) -> float:
         """One number to choose weights by: mean Dice of all labels."""
-        return float(np.mean(list(self.dice.values())))
+        return float(np.mean(list(self.dice.values()))) if self.dice else 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        """For results.json."""
-        return dataclasses.asdict(self)
+
+@dataclass(frozen=True)
+class Looked:
+    """One validation box: what was predicted, and what is true.
+
+    probabilities: (K, Z, Y, X) float32.  ids: (L, Z, Y, X) int32.  known: bool, as ids.
+    """
+
+    crop: TrainingCrop
+    probabilities: np.ndarray
+    ids: np.ndarray
+    known: np.ndarray
 
 
 def validate(
-    model: UNet,
-    crops: list[TrainingCrop],
-    config: Config,
-    kinds: dict[str, Kind],
-    *,
-    device: torch.device,
-    bf16: bool,
-) -> Validation | None:
-    """What the network reaches on all validation planes; None if there are none.
+    model: UNet, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    device: torch.device, bf16: bool, ranks: Ranks = ALONE,
+) -> Validation | None:  # fmt: skip
+    """What the network reaches on all validation boxes; None if there are none.
 
-    Masks take the threshold of the best Dice, objects that of the best panoptic quality.
+    Processes that train together share the boxes.
     """
-    labels = config.data.labels
-    total: Agreement | None = None
-    quality = np.zeros((len(THRESHOLDS), len(labels)))
-    weighed = np.zeros(len(labels))
-    predictor = predictor_of(model, device=device, bf16=bf16)
-    for crop, box in _boxes(crops):
-        tiling = plan_tiling(crop.grid.shape, config.prediction, model.multiple)
-        found = predict_box(
-            predictor, crop.raw, crop.light, box=box, tiling=tiling,
-            channels=len(labels), batch=config.prediction.batch,
-        )  # fmt: skip
-        whole = dataclasses.replace(crop, training=crop.validation)
-        _, target, weight = cut(whole, box.start, box.shape, labels, config.objects.shrink)
-        here = agreement(found, target > 0, weight)
-        total = here if total is None else total + here
-        for k, label in enumerate(labels):
-            if kinds.get(label) is Kind.INSTANCE and label in crop.labels:
-                truth = crop.labels[label].read(box.start, box.stop)
-                quality[:, k] += _qualities(truth, found[k], config, label, crop)
-                weighed[k] += 1
-    if total is None:
+    found = [
+        _measure(looked, heads, config)
+        for looked in look(model, crops, config, heads, device=device, bf16=bf16, ranks=ranks)
+    ]
+    found = [pair for part in ranks.gathered(found) for pair in part]
+    if not found:
         return None
-    dice, thresholds = total.best()
-    quality /= np.maximum(weighed, 1)
-    for k in np.flatnonzero(quality.max(axis=0) > 0).tolist():
-        thresholds[k] = _middle_of_best(quality[:, k])
-    objects = {labels[k]: float(quality[:, k].max()) for k in np.flatnonzero(weighed).tolist()}
+    counts, losses, annotated = zip(*found, strict=True)
+    dice, thresholds = functools.reduce(operator.add, counts).best()
+    seen = np.any(annotated, axis=0)
+    labels = [head.label for head in heads]
     return Validation(
-        dict(zip(labels, np.round(dice, 5).tolist(), strict=True)),
-        {label: round(value, 5) for label, value in objects.items()},
-        dict(zip(labels, thresholds.tolist(), strict=True)),
+        loss=float(np.mean(losses)),
+        dice={n: float(d) for n, d, s in zip(labels, np.round(dice, 5), seen, strict=True) if s},
+        thresholds={n: float(t) for n, t in zip(labels, thresholds, strict=True)},
     )
 
 
-def _boxes(crops: list[TrainingCrop]) -> Iterator[tuple[TrainingCrop, Box]]:
-    for crop in crops:
-        for kept in crop.validation:
-            depth = max(MOST_VOXELS // (kept.shape[1] * kept.shape[2]), 1)
-            stop = (min(kept.stop[0], kept.start[0] + depth), *kept.stop[1:])
-            yield crop, Box(kept.start, stop)
+def look(
+    model: UNet, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    device: torch.device, bf16: bool, ranks: Ranks = ALONE,
+) -> Iterator[Looked]:  # fmt: skip
+    """Each validation box, predicted as a volume would be, with its annotation."""
+    predictor = predictor_of(model, device=device, bf16=bf16)
+    labels = [head.label for head in heads]
+    boxes = [(crop, _part(box)) for crop in crops for box in crop.validation]
+    for crop, box in boxes[ranks.rank :: ranks.size]:
+        tiling = plan_tiling(
+            crop.grid.shape, config.prediction, model.multiple, context=config.model.context
+        )
+        found = predict_box(
+            predictor, crop.raw, crop.light, box=box, tiling=tiling,
+            channels=heads.channels, batch=config.prediction.batch,
+        )  # fmt: skip
+        _, ids, known = cut(crop, box, labels, boxes=crop.validation)
+        yield Looked(crop, found, ids, known)
 
 
-def _qualities(
-    truth: np.ndarray, probability: np.ndarray, config: Config, label: str, crop: TrainingCrop
-) -> np.ndarray:
-    # Objects are cut off by the few validation planes, so small pieces of them must count.
-    share = probability.shape[0] / crop.grid.shape[0]
-    smallest = round(smallest_voxels(config.objects, label, crop.grid.voxel_size) * share)
-    less = config.objects.shrink.get(label, 0)
-    return np.array([
-        panoptic_quality(truth, grown(components(probability > t, smallest=smallest), less))
-        for t in THRESHOLDS
-    ])  # fmt: skip
+def _measure(looked: Looked, heads: Heads, config: Config) -> tuple[Agreement, float, np.ndarray]:
+    ids, known = (torch.from_numpy(array)[None] for array in (looked.ids, looked.known))
+    target, weight = make_targets(ids, known, heads)
+    logits = torch.from_numpy(looked.probabilities)[None].logit(eps=1e-6)
+    loss, _ = loss_of(logits, target, weight, heads, config.loss)
+    masks = list(heads.masks)
+    counts = agreement(
+        looked.probabilities[masks], target[0, masks].numpy() > 0.5, weight[0, masks].numpy()
+    )
+    return counts, float(loss), looked.known.reshape(len(heads), -1).max(axis=1)
 
 
-def _middle_of_best(quality: np.ndarray) -> float:
-    """The middle one of the thresholds that come near the best: less of an accident than it."""
-    near = np.flatnonzero(quality >= 0.98 * quality.max())
-    return float(THRESHOLDS[near[len(near) // 2]])
+def _part(box: Box) -> Box:
+    """The first planes of a box, if it is too large."""
+    (z, y, x), (end, end_y, end_x) = box.start, box.stop
+    planes = max(MOST_VOXELS // ((end_y - y) * (end_x - x)), 1)
+    return Box((z, y, x), (min(end, z + planes), end_y, end_x))

@@ -1,0 +1,57 @@
+"""How long a training takes, in iterations and epochs, and the learning rate along the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from baselines.config import Config, TrainingConfig, check_saves
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Iterations in all, of an epoch, between validations (0: only the last), between saves."""
+
+    iterations: int
+    epoch: int
+    validate_every: int
+    save_every: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun in all."""
+        return math.ceil(self.iterations / self.epoch)
+
+
+def plan_schedule(config: Config, images: int) -> Schedule:
+    """The schedule of a training on so many images (crops).
+
+    An epoch is patches_per_image patches of each image.  epochs, if given, decide on the
+    iterations, and on validating once per epoch if nothing else is asked for.  Raises ConfigError
+    if save_every does not divide the iterations.
+    """
+    settings = config.training
+    epoch = math.ceil(images * config.sampling.patches_per_image / settings.batch)
+    total = settings.epochs * epoch or settings.iterations
+    check_saves(total, settings.save_every)
+    validate_every = settings.validate_every or (epoch if settings.epochs else 0)
+    return Schedule(total, epoch, validate_every, settings.save_every or max(1, total // 10))
+
+
+def epochs_of(iterations: int, images: int, batch: int) -> int:
+    """Epochs in which each image is seen once: ceil(iterations / (images / batch))."""
+    return math.ceil(iterations * batch / images)
+
+
+def learning_rate(settings: TrainingConfig, done: float) -> float:
+    """The rate at a share of the schedule: a straight climb, then down to 1 %.
+
+    Down as half a cosine, as a power of 0.9 of what is left (poly), or not at all (constant).
+    """
+    if done < settings.warmup:
+        return settings.lr * (done + 0.1 * settings.warmup) / (1.1 * settings.warmup)
+    way = min((done - settings.warmup) / max(1 - settings.warmup, 1e-9), 1.0)
+    left: float = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * way)), "poly": (1 - way) ** 0.9, "constant": 1.0,
+    }[settings.schedule]  # fmt: skip
+    return settings.lr * (0.01 + 0.99 * left)
