@@ -256,6 +256,7 @@ class TrainingConfig:
     compile: str = setting(
         "auto", "Compile the network; auto: on a GPU.", choices=("auto", "on", "off")
     )
+    tensorboard: bool = setting(False, "Write events for TensorBoard, too; needs the extra.")
 
 
 @dataclass(frozen=True, slots=True)
