@@ -6,6 +6,8 @@ offsets exact.  Without annotation the weight is 0.
 
 from __future__ import annotations
 
+import edt
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,18 +115,39 @@ def distances(ids: Tensor, known: Tensor, head: Head) -> Tensor:
     most FAR of the finest voxels, divided by the largest in the object as far as it is seen.
     Unknown voxels, and what lies beyond the patch, are not another id.
     """
-    sizes = [head.voxel_size[axis] for axis in head.axes]
-    far = FAR * min(sizes)
-    square = torch.full(ids.shape, far**2, device=ids.device)
-    for axis, size in zip(head.axes, sizes, strict=True):
-        square = _along(square, ids, known, axis + 1, size, far)
-    depth = square.sqrt() * (ids > 0)
+    # On the CPU one pass of a library is many times as fast, where nothing is unknown.
+    way = by_lines if ids.device.type == "cpu" and bool(known.all()) else by_steps
+    depth = way(ids, known, head)
     # Objects of different patches of the batch are different objects.
     first = torch.arange(len(ids), device=ids.device).view(-1, 1, 1, 1) << 32
     _, number = torch.unique(ids.long() + first, return_inverse=True)
     deepest = depth.new_zeros(int(number.max()) + 1)
     deepest.scatter_reduce_(0, number.flatten(), depth.flatten(), "amax")
     return depth / deepest[number].clamp(min=1e-6)
+
+
+def _far(head: Head) -> float:
+    return FAR * min(head.voxel_size[axis] for axis in head.axes)
+
+
+def by_lines(ids: Tensor, known: Tensor, head: Head) -> Tensor:
+    """Distances in nm to the nearest voxel of another id, where all are known; 0 outside."""
+    far = _far(head)
+    # Planes that do not count lie too far away to matter.
+    size = [head.voxel_size[axis] if axis in head.axes else 2 * far for axis in range(3)]
+    found = [
+        edt.edt(part.numpy().astype(np.uint32), anisotropy=tuple(size), parallel=1) for part in ids
+    ]
+    return torch.from_numpy(np.stack(found)).clamp(max=far)
+
+
+def by_steps(ids: Tensor, known: Tensor, head: Head) -> Tensor:
+    """The same on any device, and where some voxels are unknown."""
+    far = _far(head)
+    square = torch.full(ids.shape, far**2, device=ids.device)
+    for axis in head.axes:
+        square = _along(square, ids, known, axis + 1, head.voxel_size[axis], far)
+    return square.sqrt() * (ids > 0)
 
 
 def _along(

@@ -2,13 +2,20 @@
 
 import itertools
 
-import edt
 import numpy as np
 import pytest
 import torch
 
 from baselines.heads import AFFINITY, BCD, COMPONENTS, SEMANTIC, Head, Heads, affinity_offsets
-from baselines.targets import FAR, contours, distances, make_masks, make_targets
+from baselines.targets import (
+    FAR,
+    by_lines,
+    by_steps,
+    contours,
+    distances,
+    make_masks,
+    make_targets,
+)
 
 SIZE = (16.0, 8.0, 8.0)
 
@@ -59,14 +66,32 @@ def test_the_contour_is_both_sides_of_every_border():
     np.testing.assert_array_equal(target[1], expected)
 
 
-def test_the_distance_is_that_to_the_nearest_other_id_over_the_deepest_of_the_object():
+@pytest.mark.parametrize("way", [by_lines, by_steps])
+@pytest.mark.parametrize("planar", [False, True])
+def test_the_distance_is_that_to_the_nearest_voxel_of_another_id(way, planar):
     ids = blobs(seed=3)
-    exact = edt.edt(ids.astype(np.uint32), anisotropy=SIZE) * (ids > 0)
-    for number in range(1, 6):
-        exact[ids == number] /= exact[ids == number].max()
+    voxels = np.argwhere(np.ones_like(ids, bool))
+    expected = np.full(ids.shape, FAR * 8.0)
+    for place in np.ndindex(ids.shape):
+        other = ids[tuple(voxels.T)] != ids[place]
+        if planar:
+            other &= voxels[:, 0] == place[0]
+        if other.any():
+            nearest = np.linalg.norm((voxels[other] - place) * SIZE, axis=1).min()
+            expected[place] = min(nearest, FAR * 8.0)
+    one, known = (tensor[0] for tensor in tensors(ids))
+    found = way(one, known, head(BCD, planar=planar))[0]
+    np.testing.assert_allclose(found, expected * (ids > 0), rtol=1e-5)
+
+
+def test_distances_are_those_over_the_deepest_of_each_object():
+    ids = blobs(seed=3)
+    one, known = (tensor[0] for tensor in tensors(ids))
+    depth = by_lines(one, known, head(BCD))[0].numpy()
     target, _ = targets(ids, head(BCD))
-    np.testing.assert_allclose(target[2], exact, atol=1e-5)
-    assert target[2][ids > 0].min() > 0
+    for number in range(1, 6):
+        inside = ids == number
+        np.testing.assert_allclose(target[2][inside], depth[inside] / depth[inside].max())
     assert not target[2][ids == 0].any()
 
 
