@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from evaluator.geometry import Nanometres, Shape, VoxelGrid
 from evaluator.manifest import Kind
 
 Progress = Callable[[str], None]
+READERS = 4  # crops read at once
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,9 @@ def load_crops(
     size = _voxel_size(opened, config.data) if opened else (1.0, 1.0, 1.0)
     placed = _placed(opened, labels, source, size, config, progress)
     if sum(crop.bytes for crop in placed) < config.data.cache_gb * 1e9:
-        placed = [crop.in_memory() for crop in placed]
-    found = {
-        crop.source.name: find_foreground(crop.labels, crop.known, [crop.box]) for crop in placed
-    }
+        placed = _each(PlacedCrop.in_memory, placed)
+    seen = _each(lambda crop: find_foreground(crop.labels, crop.known, [crop.box]), placed)
+    found = {crop.source.name: part for crop, part in zip(placed, seen, strict=True)}
     labels = _with_voxels(labels, placed, found, config, source, progress)
     if config.data.drop_empty:
         placed = [crop for crop in placed if any(found[crop.source.name].count.values())]
@@ -81,6 +84,12 @@ def load_crops(
 def kinds_of(data: DataFolder | Path, config: Config) -> dict[str, Kind]:
     """Whether each label of the data is a semantic or an instance label."""
     return dict(open_source(data, config.data).kinds)
+
+
+def _each(work: Callable[[PlacedCrop], T], crops: Sequence[PlacedCrop]) -> list[T]:
+    """Some work on every crop: decoding leaves Python to others, so a few go side by side."""
+    with ThreadPoolExecutor(max_workers=READERS) as readers:
+        return list(readers.map(work, crops))
 
 
 def _voxel_size(crops: Sequence[OpenCrop], config: DataConfig) -> Nanometres:

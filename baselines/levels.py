@@ -84,12 +84,12 @@ def alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(max(a / b, b / a) <= SAME for a, b in zip(one, other, strict=True))
 
 
-def covering(grid: VoxelGrid, size: Nanometres, margin: Shape = (0, 0, 0)) -> VoxelGrid:
-    """A grid of other voxels over the same extent, from the same corner, and a margin around it."""
-    counts = zip(grid.extent_nm, size, margin, strict=True)
-    z, y, x = (max(1, math.ceil(extent / n - 0.5)) + 2 * m for extent, n, m in counts)
-    corner = zip(grid.offset, grid.voxel_size, size, margin, strict=True)
-    a, b, c = (start - old / 2 + new / 2 - m * new for start, old, new, m in corner)
+def covering(grid: VoxelGrid, size: Nanometres) -> VoxelGrid:
+    """A grid of other voxels over the same extent, from the same corner."""
+    counts = zip(grid.extent_nm, size, strict=True)
+    z, y, x = (max(1, math.ceil(round(extent / n - 0.5, 6))) for extent, n in counts)
+    corner = zip(grid.offset, grid.voxel_size, size, strict=True)
+    a, b, c = (start - old / 2 + new / 2 for start, old, new in corner)
     return VoxelGrid((z, y, x), size, (a, b, c))
 
 
