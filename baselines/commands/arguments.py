@@ -36,12 +36,12 @@ def triple_of(text: str, option: str) -> tuple[float, float, float]:
     return (z, y, x)
 
 
-def shape_of(text: str) -> Shape:
+def shape_of(text: str, option: str = "--shape") -> Shape:
     """Three whole numbers above 0, "Z,Y,X"."""
-    z, y, x = triple_of(text, "--shape")
+    z, y, x = triple_of(text, option)
     shape = (int(z), int(y), int(x))
     if shape != (z, y, x):
-        raise DataError(f"--shape needs whole numbers, not {text!r}.")
+        raise DataError(f"{option} needs whole numbers, not {text!r}.")
     return shape
 
 
@@ -53,6 +53,13 @@ def counts_of(text: str) -> dict[str, int]:
     if not any(counts.values()):
         raise DataError(f"--crops needs at least one crop, not {text!r}.")
     return counts
+
+
+def numbers_of(text: str, option: str) -> tuple[int, ...]:
+    """Whole numbers from 0, "0,2"."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise DataError(f"{option} needs numbers such as 0,2, not {text!r}.")
+    return tuple(map(int, text.split(",")))
 
 
 def range_of(text: str) -> tuple[int, ...]:

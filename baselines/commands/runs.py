@@ -2,36 +2,254 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from baselines.commands.arguments import Data, Device, Sets, say
-from baselines.config import load_config
-from baselines.layout import DataFolder
+from baselines.commands.arguments import Data, Device, Sets, numbers_of, say, shape_of
+from baselines.config import Config, advice, load_config
+from baselines.layout import DataError, DataFolder
+
+if TYPE_CHECKING:
+    import torch
+
+    from baselines.ranks import Ranks
+    from baselines.summary import Summary
 
 app = typer.Typer()
+runs = typer.Typer(help="The runs below a folder.", no_args_is_help=True)
+app.add_typer(runs, name="runs")
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(help="A TOML file, or the name of a bundled one, such as Semantic2D.")
+]
+Patch = Annotated[str, typer.Option(help="Size of a patch, Z,Y,X, in place of training.patch.")]
+Window = Annotated[
+    str, typer.Option(help="The same as Z,X,Y; rounded up to what the network divides by.")
+]
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file, or the name of a bundled one.")],
+    config: ConfigArgument,
     data: Data,
     out: Annotated[
-        Path, typer.Option("--out", help="The run's folder; an unfinished run goes on.")
-    ],
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The run's folder; an unfinished run goes on.  Else runs/<date>-<time>_<name>.",
+        ),
+    ] = None,
     sets: Sets = None,
+    patch: Patch = "",
+    window: Window = "",
+    folds: Annotated[
+        str, typer.Option(help="An ensemble, a network per fold: all, or some such as 0,2.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
     device: Device = "auto",
 ) -> None:
     """Train a network on the training crops."""
+    from baselines.devices import choose_device
+    from baselines.inventory import run_id
+    from baselines.ranks import joined
+
+    settings = _settings(config, sets, patch, window)
+    if dry_run:
+        _show(_summary(settings, data))
+        return
+    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise DataError("several processes train one run: name its folder with --out.")
+    folder = out or Path("runs") / run_id(settings, datetime.now())
+    chosen = choose_device(device)
+    with joined(chosen) as ranks:
+        if ranks.first:
+            say(f"run: {folder}")
+            for remark in advice(settings, processors=len(os.sched_getaffinity(0))):
+                say(f"note: {remark}")
+        for results in _train(settings, DataFolder(data), folder, folds, chosen, ranks):
+            for label, dice in results.get("dice", {}).items() if ranks.first else ():
+                threshold = results["thresholds"][label]
+                say(f"{label}: validation Dice {dice:.4f} at threshold {threshold:.2f}")
+
+
+@app.command()
+def explain(
+    key: Annotated[str, typer.Argument(help="A setting, a section, or nothing for all.")] = "",
+    page: Annotated[bool, typer.Option(help="All of them as a page of Markdown.")] = False,
+) -> None:
+    """Say what a setting means, what it may be, and what it is by default."""
+    from baselines.config.explaining import explain as explain_setting
+    from baselines.config.explaining import settings_page
+
+    print(settings_page() if page else explain_setting(key), end="" if page else "\n")
+
+
+@app.command()
+def status(
+    run: RunFolder,
+    follow: Annotated[bool, typer.Option(help="Go on telling until the training ends.")] = False,
+) -> None:
+    """Say how far a run is, from anywhere and at any time."""
     from baselines.checkpoint import Run
-    from baselines.training import choose_device
+    from baselines.status import describe, status_of
+    from baselines.status import follow as follow_run
+
+    if follow:
+        follow_run(Run(run), say)
+    print(describe(status_of(Run(run))))
+
+
+@app.command()
+def export(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, or of ensembles.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The zip; else <date>_<name>.zip.")
+    ] = None,
+    predictions: Annotated[
+        list[Path] | None, typer.Option(help="A folder of predictions, too; repeatable.")
+    ] = None,
+    with_data: Annotated[list[Path] | None, typer.Option(help="A data folder, too.")] = None,
+    with_state: Annotated[
+        bool, typer.Option(help="What training goes on from, too; large.")
+    ] = False,
+) -> None:
+    """Write runs, and what belongs to them, into one zip with checksums."""
+    from baselines.archive import export as export_folders
+    from baselines.inventory import archive_id
+
+    target = out or Path(archive_id(folders, datetime.now()))
+    sources = {"runs": folders, "predictions": predictions or [], "data": with_data or []}
+    entries = export_folders(sources, target, state=with_state)
+    say(f"{target}: {len(entries)} files, {_megabytes(sum(e.bytes for e in entries))}")
+
+
+@app.command("import")
+def import_(
+    archive: Annotated[Path, typer.Argument(help="A zip that export wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="A new or empty folder.")] = Path("imported"),
+    replace: Annotated[bool, typer.Option(help="Delete what is in the folder.")] = False,
+    verify: Annotated[bool, typer.Option(help="Only check the zip.")] = False,
+    max_gb: Annotated[float, typer.Option(help="The most it may take.", min=0)] = 64.0,
+) -> None:
+    """Unpack what export wrote, after checking every file against its checksum."""
+    from baselines import archive as zips
+
+    most = int(max_gb * 2**30)
+    if verify:
+        entries = zips.verify(archive, most_bytes=most)
+    else:
+        entries = zips.unpack(archive, out, replace=replace, most_bytes=most)
+    size = _megabytes(sum(entry.bytes for entry in entries))
+    say(f"{archive if verify else out}: {len(entries)} files as listed, {size}")
+
+
+@runs.command("list")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"),
+) -> None:
+    """List runs: how far they are, how good, how large."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from baselines.inventory import listed
+
+    table = Table("run", "name", "labels", "stage", "iterations", "best Dice", "size", box=None)
+    for run in listed(folder):
+        best = "" if run.best is None else f"{run.best:.4f}"
+        labels = ", ".join(run.labels[:4]) + (" …" if len(run.labels) > 4 else "")
+        done = f"{run.iteration}/{run.iterations}"
+        table.add_row(
+            str(run.folder), run.name, labels, run.stage, done, best, _megabytes(run.bytes)
+        )
+    Console().print(table)
+
+
+@runs.command()
+def prune(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; else only say what.")] = False,
+) -> None:
+    """Delete what finished runs no longer need: caches, checkpoints, the state to go on from."""
+    from baselines.inventory import listed, remove, size_of, spare
+
+    spared = [path for run in listed(folder) for path in spare(run)]
+    freed = sum(map(size_of, spared))
+    for path in spared:
+        say(f"{'deleted' if yes else 'could go'}: {path}")
+        if yes:
+            remove(path)
+    say(f"{_megabytes(freed)} {'freed' if yes else 'to free; --yes does it'}")
+
+
+def _train(
+    settings: Config, data: DataFolder, folder: Path, folds: str, device: torch.device,
+    ranks: Ranks,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Results of one training, or of one per fold; only the first of several processes speaks."""
+    from baselines import display
+    from baselines.checkpoint import Run
+    from baselines.folds import train_folds
     from baselines.training import train as train_run
 
-    settings = load_config(config, sets or [])
-    results = train_run(
-        settings, DataFolder(data), Run(out), device=choose_device(device), progress=say
-    )
-    for label, dice in results.get("dice", {}).items():
-        say(f"{label}: validation Dice {dice:.4f} at threshold {results['thresholds'][label]:.2f}")
+    only = numbers_of(folds, "--folds") if folds not in ("", "all") else ()
+    tell = say if ranks.first else display.silent
+    with display.shown() if ranks.first else contextlib.nullcontext() as sink:
+        sinks = [sink] if sink else []
+        if folds:
+            return train_folds(
+                settings, data, folder, device=device, progress=tell, sinks=sinks,
+                ranks=ranks, only=only,
+            )  # fmt: skip
+        return [train_run(
+            settings, data, Run(folder), device=device, progress=tell, sinks=sinks,
+            ranks=ranks,
+        )]  # fmt: skip
+
+
+def _settings(config: Path, sets: list[str] | None, patch: str, window: str) -> Config:
+    """The settings, with the patch that an option gives."""
+    from baselines.config.rules import step_of
+
+    given = list(sets or [])
+    if patch and window:
+        raise DataError("--patch and --window say the same: give one of them.")
+    if patch:
+        given.append(f"training.patch={list(shape_of(patch, '--patch'))}")
+    if window:
+        z, x, y = shape_of(window, "--window")
+        step = step_of(load_config(config, given))
+        rounded = [z, *(-(-size // step) * step for size in (y, x))]
+        if rounded != [z, y, x]:
+            say(f"note: window {window} becomes {rounded} (Z, Y, X), multiples of {step}.")
+        given.append(f"training.patch={rounded}")
+    return load_config(config, given)
+
+
+def _summary(settings: Config, data: Path) -> Summary:
+    from baselines.crops import load_crops
+    from baselines.schedule import plan_schedule
+    from baselines.summary import summarise
+    from baselines.training import filled
+
+    folder = DataFolder(data)
+    labels, crops = load_crops(folder, settings)
+    full = filled(settings, folder, labels, crops)
+    return summarise(full, crops, plan_schedule(full, len(crops)))
+
+
+def _show(summary: Summary) -> None:
+    from rich.console import Console
+
+    from baselines.summary import table_of
+
+    Console(soft_wrap=True).print(table_of(summary))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

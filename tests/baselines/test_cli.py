@@ -18,7 +18,8 @@ def call(*arguments):
 def test_from_nothing_to_an_accepted_submission(tmp_path):
     data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "out.zip"
     steps = [
-        ("phantom", data, "--shape", "8,48,48", "--voxel-size", "8,8,8", "--cell-size", 300),
+        ("phantom", data, "--shape", "12,64,64", "--voxel-size", "8,8,8", "--cell-size", 300,
+         "--seed", 2),
         ("train", "unet2d", "--data", data, "--out", run, "--set", "training.iterations=3",
          "--set", "model.width=8", "--set", "training.patch=[1,32,32]", "--set", "model.levels=2",
          "--device", "cpu"),
@@ -48,7 +49,7 @@ def test_counts_of_crops_are_taken_from_the_option(tmp_path):
         (("phantom", "x", "--crops", "two"), "--crops needs the form"),
         (("import-stack", "--out", "x"), "needs --from stack.toml, or --raw"),
         (("train", "unet9d", "--data", "x", "--out", "y"), "unet2d, unet3d"),
-        (("train", "unet2d", "--data", "x", "--out", "y"), "has no train crops"),
+        (("train", "unet2d", "--data", "x", "--out", "y"), "has no annotated crops"),
         (("predict", "x", "--data", "y", "--out", "z"), "holds no run"),
         (("threshold", "--data", "x", "--out", "y"), "has no hidden crops"),
         (("pack", "x", "--manifest", "y", "--out", "z"), "is missing"),

@@ -1,5 +1,6 @@
 """The help article of every setting, and the page made of them."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from baselines.config import Config, ConfigError
 from baselines.config.explaining import explain, settings_page, shown
 from baselines.config.rules import settings_of
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 
 
 @pytest.mark.parametrize("key", [key for key, _, _ in settings_of(Config())])
@@ -66,3 +68,11 @@ def test_the_page_has_a_row_for_every_setting():
 )  # fmt: skip
 def test_values_are_shown_as_they_are_written_in_a_file(value, text):
     assert shown(value) == text
+
+
+def test_every_setting_is_read_by_something_else_than_the_settings():
+    files = [p for p in (ROOT / "baselines").rglob("*.py") if "config" not in p.parts]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    keys = [key for key, _, _ in settings_of(Config())]
+    assert [key for key in keys if key.rpartition(".")[2] not in read | {"task", "preset"}] == []

@@ -4,9 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from baselines.config import Config, ConfigError, advice, bundled, load_config, to_json
 from baselines.config.reading import presets
+from baselines.models import build_model
 from evaluator import parse_labels
 from evaluator.cellmap import labels_toml
 
@@ -153,3 +155,43 @@ def test_more_levels_need_a_larger_patch(levels):
         load_config(
             Path("balanced"), [f"model.levels={levels}", f"training.patch=[1,{size},{size // 2}]"]
         )
+
+
+def network(config, voxel_size, channels=2):
+    """The network of some settings, without memory for its weights."""
+    with torch.device("meta"):
+        return build_model(
+            config.model, channels=channels, voxel_size=voxel_size, patch=config.training.patch
+        )
+
+
+@pytest.mark.parametrize("name", sorted(bundled()))
+@pytest.mark.parametrize("voxel_size", [(8.0, 4.0, 4.0), (50.0, 4.6, 4.6), (10.0, 10.0, 10.0)])
+def test_whatever_comes_along_suits_every_usual_voxel_size(name, voxel_size):
+    config = load_config(Path(name))
+    model = network(config, voxel_size)
+    model.check_patch(config.training.patch)
+    assert not any(
+        size % step for size, step in zip(config.prediction.tile, model.multiple, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["unet2d", "unet3d"])
+def test_first_looks_are_small_networks_with_short_schedules(name):
+    config = load_config(Path(name))
+    weights = network(config, (8.0, 4.0, 4.0), channels=9).parameters()
+    assert sum(weight.numel() for weight in weights) < 2_000_000
+    assert 0 < config.training.seconds <= 150
+
+
+def test_all_classes_fit_into_one_network_of_a_hundred_million_weights_at_most():
+    config = load_config(Path("cellmap"))
+    weights = network(config, (8.0, 8.0, 8.0), channels=48 + 2 * 12).parameters()
+    assert sum(weight.numel() for weight in weights) < 100e6
+
+
+def test_a_window_of_three_planes_is_not_pooled_along_z():
+    config = load_config(Path("Semantic3D"), ["training.patch=[3,144,144]", "model.levels=4"])
+    model = network(config, (10.0, 10.0, 10.0))
+    model.check_patch((3, 144, 144))
+    assert model.multiple[0] == 1

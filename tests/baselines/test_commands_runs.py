@@ -1,0 +1,192 @@
+"""train, explain, export, import and runs, as they are called."""
+
+import re
+import sys
+from datetime import datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from baselines.cli import app, main
+from baselines.config import build, load_config
+from baselines.config.schema import Config
+from baselines.inventory import archive_id, run_id
+
+SMALL = (
+    "--set", "training.iterations=2", "--set", "model.width=8", "--set", "model.levels=2",
+    "--set", "training.patch=[1,32,32]", "--set", "prediction.tile=[1,32,32]",
+    "--set", "prediction.overlap=[0,8,8]", "--device", "cpu",
+)  # fmt: skip
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def refused(monkeypatch, capsys, *arguments):
+    """What the command says when it refuses."""
+    monkeypatch.setattr(sys, "argv", ["baselines", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, phantom):
+    """A run of two iterations.  Tests only read it."""
+    folder = tmp_path_factory.mktemp("runs") / "a"
+    result = call("train", "unet2d", "--data", phantom.root, "--out", folder, *SMALL)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_a_summary_can_be_reviewed_before_training(phantom, tmp_path):
+    out = tmp_path / "run"
+    result = call("train", "unet2d", "--data", phantom.root, "--out", out, "--dry-run", *SMALL)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    for fact in ("voxel size 8 x 8 x 8 nm", "patch 1 x 32 x 32 voxels, 8 x 256 x 256 nm",
+                 "iterations 2", "crops 2", "network unet 2D, plain blocks, 2 levels, 8 to 16",
+                 "cell instance"):  # fmt: skip
+        assert fact in said
+    assert not out.exists()
+
+
+def test_a_run_is_named_by_its_moment_and_its_name_if_no_folder_is_given(
+    phantom, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    result = call("train", "unet2d", "--data", phantom.root, *SMALL)
+    assert result.exit_code == 0, result.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}_unet2d", folder.name)
+    assert (folder / "best_model.safetensors").is_file()
+
+
+def test_names_tell_what_and_when(tmp_path):
+    moment = datetime(2026, 3, 4, 5, 6, 7)
+    assert run_id(build(Config, {"name": "mito"}, where=""), moment) == "20260304-050607_mito"
+    assert archive_id([tmp_path / "a", tmp_path / "b"], moment) == "2026-03-04_a_b.zip"
+
+
+def test_unusual_settings_are_remarked_upon_before_training(phantom, tmp_path):
+    result = call("train", "unet2d", "--data", phantom.root, "--out", tmp_path / "r", *SMALL)
+    assert "note: training.patch is 32; usual are 64 to 256" in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "patch"),
+    [("--patch", "1,64,96", (1, 64, 96)), ("--window", "1,64,96", (1, 96, 64)),
+     ("--window", "1,65,96", (1, 96, 80))],
+)  # fmt: skip
+def test_a_window_gives_x_before_y_and_is_rounded_up(phantom, tmp_path, option, text, patch):
+    out = tmp_path / "run"
+    result = call(
+        "train", "unet2d", "--data", phantom.root, "--out", out, option, text, "--device", "cpu",
+        "--set", "training.iterations=1", "--set", "model.width=8", "--set", "training.batch=1",
+        "--set", "model.stem=1", "--set", "model.levels=5",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert load_config(out / "config.json").training.patch == patch
+
+
+def test_a_window_of_three_planes_trains_volumes(phantom, tmp_path):
+    out = tmp_path / "run"
+    result = call(
+        "train", "unet3d", "--data", phantom.root, "--out", out, "--window", "3,29,29",
+        "--set", "training.iterations=1", "--set", "model.width=8", "--set", "training.batch=1",
+        "--set", "model.levels=2", "--set", "prediction.tile=[8,32,32]",
+        "--set", "prediction.overlap=[2,8,8]", "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "window 3,29,29 becomes [3, 32, 32]" in result.output
+    assert load_config(out / "config.json").training.patch == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--patch", "1,64,64", "--window", "1,64,64"), "--patch and --window say the same"),
+        (("--window", "3,129"), "--window needs three numbers"),
+        (("--patch", "1,64.5,64"), "--patch needs whole numbers"),
+        (("--set", "training.save_every=7"), "does not divide the 600 iterations; the nearest"),
+        (("--set", "preset=fats"), "did you mean fast?"),
+    ],
+)
+def test_a_mistake_is_refused_before_any_data_is_read(monkeypatch, capsys, arguments, words):
+    said = refused(monkeypatch, capsys, "train", "unet2d", "--data", "nowhere", *arguments)
+    assert words in said
+
+
+def test_a_setting_is_explained():
+    said = call("explain", "training.lr").output
+    assert said.startswith("training.lr = 0.001\n")
+    assert "training.batch" in call("explain", "training").output
+    assert call("explain", "--page").output.startswith("# Settings\n")
+
+
+def test_a_setting_that_there_is_not_is_answered_with_the_nearest(monkeypatch, capsys):
+    assert "Did you mean training.lr?" in refused(monkeypatch, capsys, "explain", "lr")
+
+
+def test_a_run_goes_into_a_zip_and_comes_back(trained, tmp_path):
+    out = tmp_path / "out.zip"
+    assert call("export", trained, "--out", out).exit_code == 0
+    verified = call("import", out, "--verify")
+    assert verified.exit_code == 0
+    back = call("import", out, "--out", tmp_path / "back")
+    assert back.exit_code == 0
+    kept = {p.name for p in (tmp_path / "back" / "runs" / "a").iterdir()}
+    assert {"config.json", "best_model.safetensors", "results.json"} <= kept
+    assert "last.pt" not in kept
+    count = sum(p.is_file() for p in (tmp_path / "back").rglob("*"))
+    assert f"{count} files as listed" in back.output
+    assert f"{count} files as listed" in verified.output
+
+
+def test_an_archive_of_runs_is_named_by_its_day(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("export", trained).exit_code == 0
+    (archive,) = tmp_path.iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_a\.zip", archive.name)
+
+
+def test_a_folder_with_content_is_kept_unless_it_is_to_be_replaced(
+    trained, tmp_path, monkeypatch, capsys
+):
+    out, target = tmp_path / "out.zip", tmp_path / "target"
+    call("export", trained, "--out", out)
+    target.mkdir()
+    (target / "old").write_text("precious")
+    assert "is not empty" in refused(monkeypatch, capsys, "import", out, "--out", target)
+    assert (target / "old").is_file()
+    assert call("import", out, "--out", target, "--replace").exit_code == 0
+    assert not (target / "old").exists()
+
+
+def test_an_archive_too_large_is_refused(trained, tmp_path, monkeypatch, capsys):
+    call("export", trained, "--out", tmp_path / "out.zip")
+    words = refused(monkeypatch, capsys, "import", tmp_path / "out.zip", "--max-gb", "0.0000001")
+    assert "--max-gb" in words
+
+
+def test_runs_are_listed_with_their_progress(trained):
+    said = call("runs", "list", trained.parent).output
+    assert "unet2d" in said
+    assert "2/2" in said
+    assert "done" in said
+
+
+def test_pruning_says_first_and_deletes_on_request(phantom, tmp_path):
+    run = tmp_path / "runs" / "a"
+    call("train", "unet2d", "--data", phantom.root, "--out", run, *SMALL)
+    (run / "cache").mkdir()
+    (run / "cache" / "x").write_text("x")
+    said = call("runs", "prune", tmp_path / "runs").output
+    assert "could go" in said
+    assert (run / "last.pt").is_file()
+    assert "freed" in call("runs", "prune", tmp_path / "runs", "--yes").output
+    left = {p.name for p in run.iterdir()}
+    assert not {"last.pt", "cache"} & left
+    assert {"best_model.safetensors", "config.json", "results.json"} <= left
