@@ -124,3 +124,19 @@ def test_nothing_seen_is_no_object_and_nothing_is_left_behind(representation, tm
     nothing = np.zeros((len(head.channels), 4, 8, 8), np.uint8)
     assert not stitched(nothing, head, block=(4, 4, 4), scratch=tmp_path).any()
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("representation", [COMPONENTS, BCD, AFFINITY])
+def test_no_more_than_a_block_and_its_margin_is_read_at_once(representation):
+    head = head_of(representation)
+    given = seen(cells((16, 24, 64), 12, radius=6), head)
+    asked = []
+
+    def read(box):
+        asked.append(box.shape)
+        return given[(slice(None), *box.slices)]
+
+    out = zarr.create_array(zarr.storage.MemoryStore(), shape=given.shape[1:], dtype=np.uint32)
+    stitch(read, out, head, LOW, block=(8, 8, 16), margin=4)
+    assert (np.max(asked, axis=0) <= (16, 16, 24)).all()
+    assert len(asked) >= 2 * 3 * 4
