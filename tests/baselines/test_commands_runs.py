@@ -1,10 +1,14 @@
 """train, explain, export, import and runs, as they are called."""
 
+import json
 import re
 import sys
 from datetime import datetime
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from typer.testing import CliRunner
 
 from baselines.cli import app, main
@@ -30,6 +34,10 @@ def refused(monkeypatch, capsys, *arguments):
         main()
     assert exit_.value.code == 2
     return " ".join(capsys.readouterr().err.split())
+
+
+def imwrite_png(path, image):
+    Image.fromarray(image).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,61 @@ def test_a_run_is_named_by_its_moment_and_its_name_if_no_folder_is_given(
     (folder,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"\d{8}-\d{6}_unet2d", folder.name)
     assert (folder / "best_model.safetensors").is_file()
+
+
+def test_folds_make_an_ensemble_of_as_many_networks_as_there_are_groups(phantom, tmp_path):
+    result = call(
+        "train", "unet2d", "--data", phantom.root, "--out", tmp_path, "--folds", "all", *SMALL
+    )
+    assert result.exit_code == 0, result.output
+    named = json.loads((tmp_path / "ensemble.json").read_text())["members"]
+    assert named == ["fold-0", "fold-1"]  # two crops
+    for name in named:
+        assert (tmp_path / name / "best_model.pth").is_file()
+    splits = [load_config(tmp_path / name / "config.json").split for name in named]
+    assert [(split.kind, split.fold) for split in splits] == [("kfold", 0), ("kfold", 1)]
+
+
+def test_some_folds_may_be_trained_elsewhere(phantom, tmp_path):
+    result = call(
+        "train", "unet2d", "--data", phantom.root, "--out", tmp_path, "--folds", "1", *SMALL
+    )
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ensemble.json", "fold-1"]
+
+
+def test_the_status_of_a_run_is_told_at_any_time(trained, tmp_path, monkeypatch, capsys):
+    said = call("status", trained).output
+    assert said.startswith("done\n")
+    assert "iteration 2/2" in said
+    assert "holds no run" in refused(monkeypatch, capsys, "status", tmp_path)
+
+
+def test_what_was_reached_is_told_at_the_end(phantom, tmp_path):
+    result = call("train", "unet2d", "--data", phantom.root, "--out", tmp_path, *SMALL)
+    stored = json.loads((tmp_path / "results.json").read_text())
+    for label, dice in stored["dice"].items():
+        assert f"{label}: validation Dice {dice:.4f}" in result.output
+
+
+def test_images_and_masks_of_ones_own_are_trained_on(tmp_path):
+    """Two folders of TIFF files, as people have them: no data folder, no manifest."""
+    rng = np.random.default_rng(0)
+    for name in ("0001", "0002"):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[8:40, 8:24] = 255
+        raw = (mask // 2 + rng.integers(0, 60, mask.shape)).astype(np.uint8)
+        for folder, file, image in (("images", f"{name}.tif", raw), ("masks", f"{name}.png", mask)):
+            (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+            write = tifffile.imwrite if file.endswith("tif") else imwrite_png
+            write(tmp_path / "data" / folder / file, image)
+    result = call(
+        "train", "unet2d", "--data", tmp_path / "data", "--out", tmp_path / "run",
+        "--set", "data.voxel_size=[10,10,10]", "--set", "split.kind=random",
+        "--set", "split.fraction=0.5", *SMALL,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert len(load_config(tmp_path / "run" / "config.json").data.labels) == 1
 
 
 def test_names_tell_what_and_when(tmp_path):
