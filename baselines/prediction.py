@@ -1,154 +1,133 @@
-"""From a trained run and the hidden raw to masks and objects in a folder.
+"""From trained runs and raw volumes to masks and objects in a folder; see `output` for its files.
 
-PRED/<crop>/probabilities/<label>   zarr uint8, 255 is 1.0
-PRED/<crop>/<label>                 zarr: masks (0, 1), or ids
-PRED/<crop>/progress.json           the blocks that are done, and by which weights
+A volume is cut into columns of blocks.  Each is predicted from its first plane to its last, here or
+on a cluster, and every block is written once.  `progress.jsonl` beside the arrays lists the blocks
+that are done and by which weights: what was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import zarr
 
-from baselines.blockwise import predict_box
 from baselines.box import Box
-from baselines.checkpoint import Run
-from baselines.config import Config
-from baselines.layout import DataError, DataFolder, Split
-from baselines.levels import open_level
+from baselines.cluster import Cluster
+from baselines.config import PredictionConfig
+from baselines.devices import choose_device
+from baselines.engine import Engine, Task
+from baselines.ledger import Ledger
 from baselines.light import measure_light
-from baselines.objects import components, grown, mask_of, smallest_voxels
-from baselines.predictors import predictor_of
-from baselines.tiling import plan_tiling
-from baselines.training import use_bf16
-from evaluator.digest import file_digest, json_digest
+from baselines.output import create_stored
+from baselines.results import write_results
+from baselines.subjects import Subject, doubts
+from baselines.team import Team
+from baselines.tiling import Tiling, columns, plan_tiling
+from evaluator.digest import json_digest
 from evaluator.geometry import VoxelGrid
-from evaluator.manifest import Kind, Label, parse_labels
-from evaluator.volume import create_volume, open_volume
 
 Progress = Callable[[str], None]
+LARGE_GB = 10.0  # of stored probabilities: more is worth a word before it begins
 
 
 def predict(
-    run: Run, data: DataFolder, out: Path, *, device: torch.device, progress: Progress = print
-) -> None:
-    """Predict every hidden crop.  What an interrupted run has finished is not done again.
+    team: Team, subjects: Sequence[Subject], out: Path, *, device: str = "auto",
+    cluster: str = "", ids: Mapping[str, int] | None = None, progress: Progress = print,
+) -> None:  # fmt: skip
+    """Predict volumes.  What an interrupted run has finished is not done again.
 
-    Raises ConfigError if the run is not trained, DataError if there is nothing to predict or no
-    level of a volume has the model's voxel size.
+    cluster: the address of a Dask scheduler whose workers compute; empty: this process does.
+    ids: of labels, for segmentation.tif; by default they are counted from 1.
+    Raises ConfigError if a run is not trained, DataError if a volume does not fit the model.
     """
-    config, model = run.config(), run.model()
-    labels = label_table(data, config.data.labels)
-    crops = data.crops(Split.HIDDEN)
-    if not crops:
-        raise DataError(
-            f"{data.root} has no hidden crops to predict: no */raw in its hidden folder."
-        )
-    volumes = [open_level(data.raw(Split.HIDDEN, crop), config.data.voxel_size) for crop in crops]
-    model.place(device)
-    predictor = predictor_of(model, device=device, bf16=use_bf16(config.training.precision, device))
-    mark = json_digest([file_digest(run.weights), dataclasses.asdict(config.prediction)])
-    thresholds = thresholds_of(run, config)
-    for crop, volume in zip(crops, volumes, strict=True):
-        grid = volume.grid or VoxelGrid(volume.shape, _triple(config.data.voxel_size))
-        ledger = Ledger(out / crop / "progress.json", mark)
-        light, tiling = (
-            measure_light(volume),
-            plan_tiling(volume.shape, config.prediction, model.multiple),
-        )
-        arrays = _probability_arrays(out / crop, labels, grid, fresh=not ledger.done)
-        blocks = [block for block in tiling.blocks() if block.start not in ledger.done]
-        for n, block in enumerate(blocks, start=1):
-            found = predict_box(
-                predictor, volume, light, box=block, tiling=tiling,
-                channels=len(labels), batch=config.prediction.batch,
-            )  # fmt: skip
-            for array, probability in zip(arrays, found, strict=True):
-                array[block.slices] = np.round(probability * 255).astype(np.uint8)
-            ledger.enter(block)
-            progress(f"{crop}: block {n} of {len(blocks)}")
-        for label in labels:
-            write_label(out / crop, label, grid, config, threshold=thresholds[label.name])
+    chosen = choose_device("cpu" if cluster else device)
+    numbers = {name: n for n, name in enumerate(team.config.data.labels, start=1)} | dict(ids or {})
+    with Cluster(cluster, device) if cluster else nullcontext() as workers:
+        for subject in subjects:
+            begun = time.monotonic()
+            task, grid, notes = prepare(team, subject, out / subject.name)
+            for note in notes:
+                progress(f"warning: {note}")
+            ledger = Ledger(task.folder / "progress.jsonl", task.mark)
+            make_arrays(task, grid, team, fresh=not ledger.done)
+            blocks, total = todo(task.tiling, ledger), sum(1 for _ in task.tiling.blocks())
+            parts = workers.parts(task, blocks) if workers else here(task, blocks, chosen)
+            for done, part in enumerate(parts, start=total - len(blocks) + 1):
+                ledger.enter(*part.start)
+                progress(f"{subject.name}: block {done} of {total}")
+            about = {"warnings": notes, "seconds": round(time.monotonic() - begun, 1)}
+            finish(task, team, ledger, ids=numbers, about=about, progress=progress)
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """Which blocks of a crop are done, as long as the same weights are used."""
-
-    path: Path
-    mark: str
-
-    @property
-    def done(self) -> set[tuple[int, ...]]:
-        """Starts of the finished blocks."""
-        if not self.path.is_file():
-            return set()
-        content = json.loads(self.path.read_text("utf-8"))
-        return (
-            {tuple(start) for start in content["done"]} if content["mark"] == self.mark else set()
-        )
-
-    def enter(self, block: Box) -> None:
-        """Note a finished block."""
-        done = sorted({*self.done, block.start})
-        temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps({"mark": self.mark, "done": done}), "utf-8")
-        temporary.replace(self.path)
+def prepare(team: Team, subject: Subject, folder: Path) -> tuple[Task, VoxelGrid, list[str]]:
+    """What has to be known before a volume is predicted: task, grid, and doubts about it."""
+    raw = subject.open(team.config)
+    light = measure_light(raw)
+    model = team.members[0].model()
+    channels = team.heads.channels + len(team.heads) * team.config.prediction.uncertainty
+    tiling = plan_tiling(
+        raw.shape, blocks_for(team.config.prediction), model.multiple,
+        context=model.context, channels=channels,
+    )  # fmt: skip
+    mark = json_digest([team.digest(), dataclasses.asdict(raw.grid), dataclasses.asdict(light)])
+    task = Task(team.members, team.config, subject, light, tiling, folder, mark)
+    notes = doubts(subject, light, team.config, team.lights())
+    if (size := channels * raw.grid.voxels / 1e9) > LARGE_GB:
+        notes.append(f"{subject.name} takes up to {size:.0f} GB on disk: {channels} channels.")
+    return task, raw.grid, notes
 
 
-def label_table(data: DataFolder, names: tuple[str, ...]) -> list[Label]:
-    """The definitions of the labels a model predicts, in its order."""
-    known = parse_labels((data.root / "labels.toml").read_text("utf-8"))
-    if missing := [name for name in names if name not in known]:
-        raise DataError(f"{data.root}/labels.toml does not define {', '.join(missing)}.")
-    return [known[name] for name in names]
+def blocks_for(config: PredictionConfig) -> PredictionConfig:
+    """With orthoplanes, blocks as deep as a tile is wide: planes across Z then fit in."""
+    if not config.orthoplanes:
+        return config
+    wide = max(config.tile)
+    return dataclasses.replace(config, block=tuple(max(n, wide) for n in config.block))
 
 
-def thresholds_of(run: Run, config: Config) -> dict[str, float]:
-    """Per label: from the settings, else as chosen on the validation planes, else 0.5."""
-    chosen = run.results().get("thresholds", {})
-    given = config.prediction.thresholds
-    return {name: given.get(name, chosen.get(name, 0.5)) for name in config.data.labels}
+def make_arrays(task: Task, grid: VoxelGrid, team: Team, *, fresh: bool) -> None:
+    """Arrays of zeros for what will be stored; those that are there stay unless fresh."""
+    for head in team.heads:
+        kind = team.kind(head.label)
+        about = {"kind": str(kind), "head": head.to_json(), "channels": list(head.channels)}
+        path = task.folder / "probabilities" / head.label
+        if fresh or not path.is_dir():
+            create_stored(
+                path, grid, channels=len(head.channels), chunks=task.tiling.chunks(), about=about
+            )
+        path = task.folder / "uncertainty" / head.label
+        if team.config.prediction.uncertainty and (fresh or not path.is_dir()):
+            create_stored(path, grid, channels=1, chunks=task.tiling.chunks(), about={})
 
 
-def write_label(
-    folder: Path, label: Label, grid: VoxelGrid, config: Config, *, threshold: float
-) -> None:
-    """Turn the stored probabilities of a label into its mask or its objects.
-
-    Masks are made slab by slab; objects need the whole crop at once.
-    """
-    probabilities = open_volume(folder / "probabilities" / label.name)
-    dtype = np.uint32 if label.kind is Kind.INSTANCE else np.uint8
-    array = create_volume(folder / label.name, grid, dtype, multiscale=False)
-    if label.kind is Kind.INSTANCE:
-        mask = np.concatenate([mask_of(slab, threshold) for slab in probabilities.slabs(64)])
-        found = components(
-            mask, smallest=smallest_voxels(config.objects, label.name, grid.voxel_size)
-        )
-        array[:] = grown(found, config.objects.shrink.get(label.name, 0))
+def finish(
+    task: Task, team: Team, ledger: Ledger, *, ids: Mapping[str, int], about: Mapping[str, Any],
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Make masks, objects and stacks, unless the same have been made of the same blocks."""
+    recipes = [team.recipe(head).to_json() for head in team.heads]
+    part = ("results", json_digest([recipes, team.config.prediction.output, dict(ids)]))
+    if part in ledger.done:
+        progress(f"{task.subject.name}: nothing left to do")
         return
-    for n, slab in enumerate(probabilities.slabs(64)):
-        array[n * 64 : n * 64 + len(slab)] = mask_of(slab, threshold)
+    write_results(task, team, ids=ids, about=about, progress=progress)
+    ledger.enter(*part)
 
 
-def _probability_arrays(
-    folder: Path, labels: list[Label], grid: VoxelGrid, *, fresh: bool
-) -> list[zarr.Array[Any]]:
-    paths = [folder / "probabilities" / label.name for label in labels]
-    if not fresh and all(path.is_dir() for path in paths):
-        return [zarr.open_array(path, mode="r+") for path in paths]
-    return [create_volume(path, grid, np.uint8, multiscale=False) for path in paths]
+def todo(tiling: Tiling, ledger: Ledger) -> list[Box]:
+    """The blocks that are not done, column by column from the first plane to the last."""
+    left = [block for block in tiling.blocks() if block.start not in ledger.done]
+    return sorted(left, key=lambda block: (block.start[1:], block.start[0]))
 
 
-def _triple(size: tuple[float, ...]) -> tuple[float, float, float]:
-    z, y, x = size
-    return (z, y, x)
+def here(task: Task, blocks: Sequence[Box], device: torch.device) -> Iterator[Box]:
+    """The blocks, predicted in this process; each when it is on disk."""
+    if blocks:
+        engine = Engine(task, device)
+        for box in columns(blocks):
+            yield from engine.parts(box)

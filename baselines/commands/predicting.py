@@ -3,30 +3,96 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baselines.commands.arguments import Data, Device, say
-from baselines.layout import DataFolder
+from baselines.commands.arguments import Data, Device, Sets, say
+from baselines.config import ConfigError, load_config
+from baselines.layout import DataError, DataFolder
 from evaluator.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from baselines.checkpoint import Run
+    from baselines.subjects import Subject
 
 app = typer.Typer()
 
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
-    data: Data,
     out: Annotated[Path, typer.Option("--out", help="Where predictions go; resumable.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="The folder of a trained run, or of an ensemble of them.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Predict the hidden crops of a data folder.")
+    ] = None,
+    crop: Annotated[list[str] | None, typer.Option(help="Of these, only this one.")] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(help="Predict a TIFF, a PNG, an OME-Zarr or a folder of planes."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Predict every image in a folder, each by itself.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="In place of a run: best_model.pth or .safetensors,")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="and the config.json that goes with it.")
+    ] = None,
+    sets: Sets = None,
     device: Device = "auto",
+    dask: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler whose workers are to compute.")
+    ] = "",
 ) -> None:
-    """Predict the hidden crops with a trained network."""
-    from baselines.checkpoint import Run
-    from baselines.prediction import predict as predict_crops
-    from baselines.training import choose_device
+    """Predict crops or images with a trained network, or with several."""
+    from baselines.prediction import predict as predict_subjects
+    from baselines.team import team_of
 
-    predict_crops(Run(run), DataFolder(data), out, device=choose_device(device), progress=say)
+    members = _members(run, model, config)
+    subjects = _subjects(data, crop or [], image or [], images)
+    settings = load_config(members[0].settings, _about_prediction(sets or []))
+    known = DataFolder(data).known_labels() if data else {}
+    predict_subjects(
+        team_of(members, settings), subjects, out, device=device, cluster=dask,
+        ids={name: label.id for name, label in known.items()}, progress=say,
+    )  # fmt: skip
+    say(f"done: {out} holds {len(subjects)} predictions")
+
+
+def _members(run: Path | None, model: Path | None, config: Path | None) -> list[Run]:
+    from baselines.checkpoint import Run, members
+
+    if run and not (model or config):
+        return members(run)
+    if model and config and not run:
+        return [Run.of(model, config)]
+    raise ConfigError("give the folder of a run, or --model together with --config.")
+
+
+def _subjects(
+    data: Path | None, crops: list[str], image: list[Path], images: Path | None
+) -> list[Subject]:
+    from baselines.subjects import hidden_crops, images_at, images_in
+
+    if sum(map(bool, (data, image, images))) != 1:
+        raise DataError("give one of --data, --image and --images: what is to be predicted.")
+    if data:
+        return hidden_crops(DataFolder(data), crops)
+    return images_in(images) if images else images_at(image)
+
+
+def _about_prediction(sets: list[str]) -> list[str]:
+    for text in sets:
+        if not text.startswith(("prediction.", "objects.", "data.channel=", "data.coarsest=")):
+            raise ConfigError(
+                f"--set {text}: a trained network keeps its settings; those of prediction and "
+                "objects, data.channel and data.coarsest can be others."
+            )
+    return sets
 
 
 @app.command()
@@ -44,13 +110,40 @@ def pack(
     predictions: Annotated[Path, typer.Argument(help="What predict or threshold wrote.")],
     manifest: Annotated[Path, typer.Option(help="The challenge's manifest: CSV or its folder.")],
     out: Annotated[Path, typer.Option("--out", help="The zip to write.")],
+    most_objects: Annotated[
+        int, typer.Option(help="Above this, a warning: scores take time by the object.")
+    ] = 100_000,
 ) -> None:
     """Write predictions as a submission, and check it as the server will."""
     from baselines.pack import pack as pack_predictions
 
-    report = pack_predictions(predictions, load_manifest(manifest), out)
+    report = pack_predictions(
+        predictions, load_manifest(manifest), out, most_objects=most_objects
+    )  # fmt: skip
     for problem in report.problems:
         say(f"{problem.severity}: {problem.message}")
     say(f"{out}: {'accepted' if report.accepted else 'would be rejected'}")
     if not report.accepted:
         raise typer.Exit(1)
+
+
+@app.command()
+def objects(
+    predictions: Annotated[Path, typer.Argument(help="The folder that predict wrote.")],
+    crop: Annotated[list[str] | None, typer.Option(help="Only this crop; repeatable.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only this label; repeatable.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE: mask, seed_mask, seed_contour, seed_distance, "
+                     "bias, smallest_nm3 or fill_holes; repeatable."),
+    ] = None,
+    stats: Annotated[bool, typer.Option(help="Write a CSV with a row per object.")] = False,
+) -> None:  # fmt: skip
+    """Make masks and objects anew from stored probabilities, or tables of objects."""
+    from baselines.remaking import remake, value_of
+
+    changes = dict(value_of(text) for text in change or [])
+    remake(
+        predictions, crops=crop or (), labels=label or (), changes=changes, stats=stats,
+        progress=say,
+    )  # fmt: skip
