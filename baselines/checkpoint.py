@@ -77,6 +77,7 @@ class Run:
                 f"{self.folder} holds a run with other settings ({', '.join(changed)}): "
                 "continue it with the same ones, or choose another folder."
             )
+        self.folder.mkdir(parents=True, exist_ok=True)
         write(self.settings, to_json(config))
 
     def config(self) -> Config:

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from baselines.box import box_around
 from baselines.checkpoint import Run, save_ensemble
 from baselines.config import Config, SplitConfig
 from baselines.crops import TrainingCrop, load_crops
 from baselines.journal import Say, Sink
 from baselines.layout import DataFolder
 from baselines.ranks import ALONE, Ranks
-from baselines.split import Part, fold_count, groups_of
+from baselines.split import fold_count, groups_of
+from baselines.splitting import part_of
 from baselines.training import train
 
 
@@ -31,7 +31,8 @@ def train_folds(
     folds, for machines that share the work.  ensemble.json names all members.
     """
     config = dataclasses.replace(config, split=dataclasses.replace(config.split, kind="kfold"))
-    folds = count_folds(load_crops(data, config)[1], config.split)
+    whole = dataclasses.replace(config, split=SplitConfig(kind="planes", fraction=0.0))
+    folds = count_folds(load_crops(data, whole, progress=progress)[1], config.split)
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.first:
         save_ensemble(folder, [f"fold-{fold}" for fold in range(folds)])
@@ -48,10 +49,5 @@ def train_folds(
 
 def count_folds(crops: Sequence[TrainingCrop], split: SplitConfig) -> int:
     """min(groups, split.folds), where groups are what must stay together."""
-    parts = [
-        Part(
-            crop.name, crop.dataset, crop.specimen, box_around(crop.known.values()), grid=crop.grid
-        )
-        for crop in crops
-    ]
+    parts = [part_of(crop) for crop in crops]
     return fold_count(len(groups_of(parts, by=split.by, apart=split.apart)), split.folds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,29 @@ from baselines.config import Config
 from baselines.crops import TrainingCrop
 from baselines.diagnosis import diagnose
 from baselines.journal import Event, Trained
+from baselines.validation import Tuned
 
 
 def results_of(
     config: Config, crops: Sequence[TrainingCrop], validation: dict[str, Any],
-    events: Sequence[Event], model: nn.Module,
+    tuned: Mapping[str, Tuned], events: Sequence[Event], model: nn.Module,
 ) -> dict[str, Any]:  # fmt: skip
     """Of a finished training.
 
     dice, thresholds, loss, iteration: of the best validation, absent without one.  light: of each
-    crop, so that prediction can say when grey values have changed.
+    crop, so that prediction can say when grey values have changed.  objects, quality: thresholds of
+    the objects of instance labels, and the panoptic quality that these reach.
     """
+    masks = {label: found.thresholds.mask for label, found in tuned.items()}
     trained = [event for event in events if isinstance(event, Trained)]
     last = trained[-1]
     return {
         "finished": True,
         "name": config.name,
         **validation,
+        "thresholds": {**validation.get("thresholds", {}), **masks},
+        "objects": {label: found.thresholds.to_json() for label, found in tuned.items()},
+        "quality": {label: found.quality for label, found in tuned.items()},
         "iterations": last.iteration,
         "epochs": last.epoch,
         "training": {"loss": round(last.loss, 5), "dice": last.dice},

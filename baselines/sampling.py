@@ -19,7 +19,7 @@ from torch import Tensor
 from baselines.box import Box, common_box
 from baselines.config import Config
 from baselines.crops import TrainingCrop
-from baselines.readers import Reader, read_padded
+from baselines.readers import Reader, Window, read_padded
 from evaluator.geometry import Shape
 
 MOST_WORKERS = 8
@@ -169,26 +169,9 @@ def threads_of(workers: int) -> int:
     return max(1, min(wanted, processors))
 
 
-@dataclass(frozen=True)
-class _Window:
-    """A box of a volume as if it were all of it."""
-
-    volume: Reader
-    box: Box
-
-    @property
-    def shape(self) -> Shape:
-        return self.box.shape
-
-    def read(self, start: Shape, stop: Shape) -> np.ndarray:
-        a, b, c = self.box.start
-        low = (start[0] + a, start[1] + b, start[2] + c)
-        return self.volume.read(low, (stop[0] + a, stop[1] + b, stop[2] + c))
-
-
 def _mirrored(volume: Reader, box: Box, start: Shape, size: Shape) -> np.ndarray:
     a, b, c = box.start
-    return read_padded(_Window(volume, box), (start[0] - a, start[1] - b, start[2] - c), size)
+    return read_padded(Window(volume, box), (start[0] - a, start[1] - b, start[2] - c), size)
 
 
 def _start(crop: TrainingCrop, point: np.ndarray, size: Shape, off: np.ndarray | int = 0) -> Shape:

@@ -34,7 +34,8 @@ from baselines.sampling import Batch, Patches
 from baselines.schedule import Schedule, learning_rate
 from baselines.standing import Standing, Window, on_cpu
 from baselines.updates import follow, gradients, make_optimizer, step
-from baselines.validation import Validation, validate
+from baselines.validation import Tuned, Validation, tune_objects, validate
+from baselines.weights import load_weights
 
 TELL_EVERY = 20  # iterations
 COUNT_EVERY = 5  # iterations: the Dice of patches is a by-product that costs a little
@@ -276,14 +277,24 @@ class Trainer:
             self.report()
         self.save()
         self.draw(every=0.0)
-        events = self.run.events()
-        results = results_of(
-            self.config, self.crops, self.at.validation, events, self.model
-        )  # fmt: skip
+        results: dict[str, Any] = {}
         if self.ranks.first:
+            results = results_of(
+                self.config, self.crops, self.at.validation, self.tuned(), self.run.events(),
+                self.model,
+            )  # fmt: skip
             self.run.save_results(results)
         self.tell(Noted(self.at.iteration, "done", f"done: {self.run.folder}"))
         return results
+
+    def tuned(self) -> dict[str, Tuned]:
+        """Thresholds of objects that suit the best weights, which the network has from here on."""
+        self.model.load_state_dict(load_weights(self.run.weights)[0])
+        if not self.config.objects.tune:
+            return {}
+        return tune_objects(
+            self.model, self.crops, self.config, self.heads, device=self.device, bf16=self.bf16
+        )
 
     def tell(self, event: Event) -> None:
         for sink in self.sinks:

@@ -35,7 +35,7 @@ def train(
     Raises ConfigError or DataError before any training if something does not fit, and
     KeyboardInterrupt, with everything saved, when a signal or a file named STOP ended it.
     """
-    labels, crops = load_crops(data, config)
+    labels, crops = load_crops(data, config, progress=progress)
     if not any(crop.training for crop in crops):
         raise ConfigError(
             "the split leaves no crop to train on: see split.kind and split.fraction."

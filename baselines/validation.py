@@ -14,17 +14,21 @@ from baselines.blockwise import predict_box
 from baselines.box import Box
 from baselines.config import Config
 from baselines.crops import TrainingCrop
-from baselines.heads import Heads
+from baselines.heads import Head, Heads
 from baselines.losses import loss_of
 from baselines.models import UNet
+from baselines.objects import Thresholds, smallest_voxels
 from baselines.predictors import predictor_of
 from baselines.ranks import ALONE, Ranks
 from baselines.sampling import cut
 from baselines.segmentation import Agreement, agreement
 from baselines.targets import make_targets
 from baselines.tiling import plan_tiling
+from baselines.tuning import Volume, tune
+from evaluator.manifest import Kind
 
 MOST_VOXELS = 2**25  # of a validation box that are looked at: memory is bounded
+MOST_TUNED = 2**21  # of a validation box on which thresholds of objects are tried
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Validation:
     def mean(self) -> float:
         """One number to choose weights by: mean Dice of all labels."""
         return float(np.mean(list(self.dice.values()))) if self.dice else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """Thresholds of a label's objects, and the panoptic quality that they reach."""
+
+    thresholds: Thresholds
+    quality: float
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,38 @@ def look(
         )  # fmt: skip
         _, ids, known = cut(crop, box, labels, boxes=crop.validation)
         yield Looked(crop, found, ids, known)
+
+
+def tune_objects(
+    model: UNet, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    device: torch.device, bf16: bool,
+) -> dict[str, Tuned]:  # fmt: skip
+    """The thresholds of the best objects, per instance label that validation boxes have any of."""
+    kinds = config.trained.kinds
+    instances = [(k, h) for k, h in enumerate(heads) if kinds.get(h.label) == Kind.INSTANCE]
+    volumes: dict[str, list[Volume]] = {head.label: [] for _, head in instances}
+    share = 1.0
+    for looked in look(model, crops, config, heads, device=device, bf16=bf16) if instances else ():
+        share = min(share, looked.ids.shape[1] / looked.crop.grid.shape[0])
+        stored = np.round(looked.probabilities * 255).astype(np.uint8)
+        for k, head in instances:
+            if (looked.ids[k] * looked.known[k]).any():
+                found = Volume(stored[heads.of(head.label)], looked.ids[k] * looked.known[k])
+                volumes[head.label].append(found.central(MOST_TUNED))
+    return {
+        head.label: _tuned(head, volumes[head.label], config, share)
+        for _, head in instances if volumes[head.label]
+    }  # fmt: skip
+
+
+def _tuned(head: Head, volumes: list[Volume], config: Config, share: float) -> Tuned:
+    # Objects are cut off by the few validation planes, so small pieces of them must count.
+    smallest = smallest_voxels(config.objects, head.label, head.voxel_size) * share
+    thresholds, quality = tune(
+        volumes, head, Thresholds.of(config.objects), smallest=round(smallest),
+        fill_holes=config.objects.fill_holes,
+    )  # fmt: skip
+    return Tuned(thresholds, round(quality, 5))
 
 
 def _measure(looked: Looked, heads: Heads, config: Config) -> tuple[Agreement, float, np.ndarray]:

@@ -1,0 +1,103 @@
+"""The command as a process that is killed, asked to stop, and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from baselines.checkpoint import Run
+from baselines.config import to_json
+from baselines.journal import Noted, Trained
+from tests.baselines.conftest import tiny
+
+ITERATIONS = 60
+
+
+def command(phantom, config, out):
+    return [
+        sys.executable, "-m", "baselines", "train", str(config), "--data", str(phantom.root),
+        "--out", str(out), "--device", "cpu",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    path.write_text(to_json(tiny(
+        iterations=ITERATIONS, precision="fp32", save_every=10, validate_every=20, batch=4
+    )))  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(phantom, config, tmp_path_factory):
+    """The same training, never interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(command(phantom, config, folder))
+    return Run(folder)
+
+
+def run(arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        arguments, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def started(arguments, folder, *, iteration):
+    """A process that has just saved at an iteration, or a later one."""
+    child = subprocess.Popen(
+        arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 120
+    while not (folder / f"checkpoints/{iteration:09}.safetensors").exists():
+        assert child.poll() is None, child.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    return child
+
+
+def losses(of):
+    return [loss for e in of.events() if isinstance(e, Trained) for loss in e.losses]
+
+
+def assert_same(one, other):
+    assert losses(one) == losses(other)
+    assert len(losses(one)) == ITERATIONS
+    weights = one.model().state_dict(), other.model().state_dict()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_a_killed_training_goes_on_with_the_same_curve_to_the_last_digit(
+    phantom, config, whole, tmp_path
+):
+    arguments, folder = command(phantom, config, tmp_path / "killed"), tmp_path / "killed"
+    with started(arguments, folder, iteration=30) as child:
+        child.send_signal(signal.SIGKILL)
+        assert not (folder / "results.json").exists()
+    said = run(arguments).stderr
+    assert "going on from iteration" in said
+    assert_same(Run(folder), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
+    phantom, config, whole, tmp_path, number
+):
+    arguments, folder = command(phantom, config, tmp_path / "stopped"), tmp_path / "stopped"
+    with started(arguments, folder, iteration=10) as child:
+        child.send_signal(number)
+        said = child.communicate(timeout=60)[1]
+    assert child.returncode == 130
+    assert f"stopped by {number.name} after iteration" in said
+    assert "Traceback" not in said
+    (noted,) = (e for e in Run(folder).events() if isinstance(e, Noted) and e.event == "stopped")
+    assert Run(folder).load_last()["standing"]["iteration"] == noted.iteration < ITERATIONS
+    run(arguments)
+    assert_same(Run(folder), whole)
