@@ -1,152 +1,197 @@
-"""A U-Net for planes or volumes.
+"""A U-Net for planes, planes with their neighbours (2.5D), or volumes.
 
-Raw (N, 1, Z, Y, X) in, logits (N, labels, Z, Y, X) out, for both: the planar network folds Z into
-the batch, so a volume of planes is a batch of images.  Y and X must be multiples of
-stem * 2**(levels - 1); Z of the product of the factors along it.
+Raw (N, 1, Z + 2 context, Y, X) in, logits (N, channels, Z, Y, X) out, for all three: the planar
+network folds Z into the batch, so a volume of planes is a batch of images.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from baselines.config import ConfigError, ModelConfig
+from baselines.models.blocks import (
+    CONV,
+    Factors,
+    PlainBlock,
+    ResidualBlock,
+    Up,
+    fold_planes,
+    layout_of,
+    pack,
+    spread,
+    unfold_planes,
+)
 from evaluator.geometry import Shape
 
-CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
-POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-Factors = tuple[int, ...]
-
-
-class ConvBlock(nn.Module):
-    """(N, c_in, *space) -> (N, c_out, *space): two convolutions and a way around them."""
-
-    def __init__(self, c_in: int, c_out: int, *, kernel: Factors) -> None:
-        super().__init__()
-        conv = CONV[len(kernel)]
-        padding = tuple(k // 2 for k in kernel)
-        self.first = conv(c_in, c_out, kernel, padding=padding, bias=False)
-        self.norm = nn.GroupNorm(8, c_out)
-        self.second = conv(c_out, c_out, kernel, padding=padding, bias=False)
-        self.norm_second = nn.GroupNorm(8, c_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = nn.functional.silu(self.norm(self.first(x)))
-        return x + nn.functional.silu(self.norm_second(self.second(x)))
+LEAST = 4  # voxels that an axis keeps on the coarsest level
+DEPTHS = (1, 3, 4, 6)  # residual blocks of the first levels; the last number goes on
 
 
 class UNet(nn.Module):
-    """Down by max pooling, up by nearest neighbours, the same width on both sides of a level."""
+    """Down through levels of half the size, up again with what each level saw on the way.
 
-    def __init__(self, config: ModelConfig, *, labels: int, voxel_size: tuple[float, ...]) -> None:
+    channels: of the logits.  voxel_size: nm (Z, Y, X).  patch: voxels (Z, Y, X) that training uses;
+    an axis that it makes too short is not halved.
+    """
+
+    def __init__(
+        self, config: ModelConfig, *, channels: int, voxel_size: tuple[float, ...],
+        patch: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.dims, self.labels = config.dims, labels
-        self.stem = (1,) * (config.dims - 2) + (config.stem,) * 2
-        voxel_size = tuple(
-            v * s for v, s in zip(voxel_size[-config.dims :], self.stem, strict=True)
-        )
-        self.factors, kernels = plan_levels(voxel_size, config.levels)
+        dims = config.dims
+        self.dims, self.channels, self.context = dims, channels, config.context
+        self.stem, self.deep = config.stem, config.deep_supervision
+        stems = (1,) * (dims - 2) + (config.stem,) * 2
+        size = tuple(v * s for v, s in zip(voxel_size[-dims:], stems, strict=True))
+        room = tuple(n // s for n, s in zip(patch[-dims:], stems, strict=False))
+        self.factors, kernels = plan_levels(size, config.levels, patch=room)
         widths = [min(config.width * 2**k, config.most) for k in range(config.levels)]
-        packed = config.stem**2
-        conv = CONV[config.dims]
-        self.enter = conv(packed, widths[0], kernels[0], padding=tuple(k // 2 for k in kernels[0]))
-        self.down = nn.ModuleList(
-            ConvBlock(a, b, kernel=k)
-            for a, b, k in zip([widths[0], *widths[:-1]], widths, kernels, strict=True)
-        )
-        self.narrow = nn.ModuleList(
-            conv(below, here, 1, bias=False) for here, below in itertools.pairwise(widths)
+        planes = 2 * config.context + 1
+        self.enter = CONV[dims](
+            planes * config.stem**2, widths[0], kernels[0],
+            padding=tuple(k // 2 for k in kernels[0]),
+        )  # fmt: skip
+        self.down = _encoder(config, widths, kernels, self.factors)
+        self.enlarge = nn.ModuleList(
+            Up(below, here, factor=factor, kind=config.up)
+            for (here, below), factor in zip(itertools.pairwise(widths), self.factors, strict=True)
         )
         self.up = nn.ModuleList(
-            ConvBlock(2 * w, w, kernel=k) for w, k in zip(widths[:-1], kernels[:-1], strict=True)
+            PlainBlock(2 * w, w, kernel=k, norm=config.norm)
+            for w, k in zip(widths[:-1], kernels[:-1], strict=True)
         )
-        self.head = conv(widths[0], labels * packed, 1)
+        self.head = CONV[dims](widths[0], channels * config.stem**2, 1)
+        # Coarser levels are supervised, too, but for the two coarsest, which see next to nothing.
+        supervised = widths[1:-2] if self.deep else []
+        self.deep_heads = nn.ModuleList(CONV[dims](w, channels, 1) for w in supervised)
 
-    def forward(self, raw: Tensor) -> Tensor:
-        """Logits (N, labels, Z, Y, X)."""
-        n, _, z, y, x = raw.shape
+    def forward(self, raw: Tensor) -> Tensor | list[Tensor]:
+        """Logits (N, channels, Z, Y, X); with deep supervision a list in training, finest first.
+
+        The k-th of the list has voxels `factors[:k]` times as large, within the plane also stem
+        times.
+        """
+        n = raw.shape[0]
+        x = pack(fold_planes(raw, self.context) if self.dims == 2 else raw, self.stem)
+        levels = self.ascend(self.descend(self.enter(x)))
+        found = [spread(self.head(levels[0]), self.stem)]
+        if self.training:
+            found += [head(x) for head, x in zip(self.deep_heads, levels[1:], strict=False)]
         if self.dims == 2:
-            raw = raw.transpose(1, 2).reshape(n * z, 1, y, x)
-        out = self.spread(self.inner(self.pack(raw)))
-        if self.dims == 2:
-            out = out.reshape(n, z, self.labels, y, x).transpose(1, 2)
-        return out
+            found = [unfold_planes(x, n) for x in found]
+        return found if self.deep and self.training else found[0]
+
+    def descend(self, x: Tensor) -> list[Tensor]:
+        """What each level sees, finest first."""
+        seen = []
+        for level in self.down:
+            x = level(x)
+            seen.append(x)
+        return seen
+
+    def ascend(self, seen: list[Tensor]) -> list[Tensor]:
+        """The same on the way up, finest first."""
+        x = seen[-1]
+        levels = [x]
+        for level in reversed(range(len(self.up))):
+            x = self.up[level](torch.cat([seen[level], self.enlarge[level](x)], dim=1))
+            levels.append(x)
+        return levels[::-1]
 
     def place(self, device: torch.device) -> None:
         """Move to a device, in the layout in which convolutions are fastest there."""
-        layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
         # Torch's stubs leave out memory_format, which its documentation names.
-        self.to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.to(device, memory_format=layout_of(self.dims))  # type: ignore[call-overload]
 
     @property
     def multiple(self) -> Shape:
-        """What sizes along (Z, Y, X) must be multiples of."""
+        """What sizes along (Z, Y, X) must be multiples of; Z without the context."""
         steps = [math.prod(axis) for axis in zip(*self.factors, strict=True)] or [1] * self.dims
         z = steps[0] if self.dims == 3 else 1
-        return (z, steps[-2] * self.stem[-2], steps[-1] * self.stem[-1])
+        return (z, steps[-2] * self.stem, steps[-1] * self.stem)
 
     def check_patch(self, patch: tuple[int, ...]) -> None:
         """Raise ConfigError if patches of this size do not go through."""
-        if any(n % m for n, m in zip(patch, self.multiple, strict=True)):
+        pairs = zip(patch, self.multiple, strict=True)
+        nearest = [max(m, round(n / m) * m) for n, m in pairs]
+        if nearest != list(patch):
             raise ConfigError(
                 f"training.patch {list(patch)} must be a multiple of {list(self.multiple)} for "
-                "this model and voxel size."
+                f"this model and voxel size; the nearest is {nearest}."
             )
 
-    def inner(self, x: Tensor) -> Tensor:
-        """The U itself, on packed voxels."""
-        x = self.enter(x)
-        skips = []
-        for level, block in enumerate(self.down):
-            if level:
-                x = POOL[self.dims](self.factors[level - 1])(x)
-            x = block(x)
-            skips.append(x)
-        for level in reversed(range(len(self.up))):
-            # The 1x1 convolution commutes with repeating voxels, and is cheaper before it.
-            x = nn.functional.interpolate(
-                self.narrow[level](x), scale_factor=tuple(map(float, self.factors[level]))
+
+def _encoder(
+    config: ModelConfig, widths: list[int], kernels: list[Factors], factors: list[Factors]
+) -> nn.ModuleList:
+    """A module per level, which makes its input smaller first."""
+    before = [widths[0], *widths[:-1]]
+    if config.block == "residual":
+        depths = _depths(config)
+        strides = [(1,) * config.dims, *factors]
+        return nn.ModuleList(
+            nn.Sequential(
+                ResidualBlock(a, b, kernel=kernel, norm=config.norm, stride=stride),
+                *(
+                    ResidualBlock(b, b, kernel=kernel, norm=config.norm, stride=(1,) * config.dims)
+                    for _ in range(depth - 1)
+                ),
             )
-            x = self.up[level](torch.cat([skips[level], x], dim=1))
-        logits: Tensor = self.head(x)
-        return logits
-
-    def pack(self, x: Tensor) -> Tensor:
-        """(N, 1, *space) -> (N, stem**2, *space / stem)."""
-        if self.stem[-1] == 1:
-            return x
-        s = self.stem[-1]
-        n, _, *space, y, w = x.shape
-        x = x.reshape(n, *space, y // s, s, w // s, s)
-        return x.movedim((-3, -1), (1, 2)).reshape(n, s * s, *space, y // s, w // s)
-
-    def spread(self, x: Tensor) -> Tensor:
-        """(N, labels * stem**2, *space / stem) -> (N, labels, *space)."""
-        if self.stem[-1] == 1:
-            return x
-        s = self.stem[-1]
-        n, _, *space, y, w = x.shape
-        x = x.reshape(n, self.labels, s, s, *space, y, w)
-        x = x.movedim((2, 3), (-3, -1))
-        return x.reshape(n, self.labels, *space, y * s, w * s)
+            for a, b, kernel, stride, depth in zip(
+                before, widths, kernels, strides, depths, strict=True
+            )
+        )
+    pools = [nn.Identity(), *(_pool(factor) for factor in factors)]
+    return nn.ModuleList(
+        nn.Sequential(pool, PlainBlock(a, b, kernel=kernel, norm=config.norm))
+        for a, b, kernel, pool in zip(before, widths, kernels, pools, strict=True)
+    )
 
 
-def plan_levels(voxel_size: tuple[float, ...], levels: int) -> tuple[list[Factors], list[Factors]]:
-    """Pooling factors between levels, and the kernel of each level.
+def _depths(config: ModelConfig) -> tuple[int, ...]:
+    given = config.depths or DEPTHS + DEPTHS[-1:] * config.levels
+    if len(given) < config.levels:
+        raise ConfigError(
+            f"model.depths {list(given)} needs a number for each of the {config.levels} levels."
+        )
+    return given[: config.levels]
 
-    Voxels become cubes first: an axis that is twice as coarse as the finest is not pooled, and not
-    convolved along, until the others have caught up.
+
+def _pool(factor: Factors) -> nn.Module:
+    return nn.MaxPool2d(factor) if len(factor) == 2 else nn.MaxPool3d(factor)
+
+
+def plan_levels(
+    voxel_size: tuple[float, ...], levels: int, *, patch: tuple[int, ...] = ()
+) -> tuple[list[Factors], list[Factors]]:
+    """Factors between levels, and the kernel of each level (Isensee et al. 2021, nnU-Net's rules).
+
+    Voxels become cubes first: an axis that is twice as coarse as the finest is not halved, and not
+    convolved along, until the others have caught up.  Nor is an axis halved that would keep fewer
+    than LEAST voxels of the patch, or that cannot be halved.
     """
     factors: list[Factors] = []
     kernels: list[Factors] = []
-    size = voxel_size
+    size, room = voxel_size, patch or (LEAST * 2**levels,) * len(voxel_size)
     for _ in range(levels):
-        fine = min(size)
-        kernels.append(tuple(3 if v < 2 * fine else 1 for v in size))
-        factors.append(tuple(2 if v < 2 * fine else 1 for v in size))
+        large = [n % 2 == 0 and n // 2 >= LEAST for n in room]
+        fine = min((v for v, fits in zip(size, large, strict=True) if fits), default=min(size))
+        kernels.append(
+            tuple(
+                3 if v < 2 * min(size) or before == 3 else 1
+                for v, before in zip(
+                    size, kernels[-1] if kernels else (1,) * len(size), strict=True
+                )
+            )
+        )
+        factors.append(
+            tuple(2 if fits and v < 2 * fine else 1 for v, fits in zip(size, large, strict=True))
+        )
         size = tuple(v * f for v, f in zip(size, factors[-1], strict=True))
+        room = tuple(n // f for n, f in zip(room, factors[-1], strict=True))
     return factors[:-1], kernels
