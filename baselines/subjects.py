@@ -12,6 +12,7 @@ from baselines.images import UNSIZED, is_image, open_image
 from baselines.layout import DataError, DataFolder, Split
 from baselines.levels import OnGrid, alike, open_level
 from baselines.light import Light
+from baselines.pairing import stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def images_at(paths: Iterable[Path]) -> list[Subject]:
 
     Their names, without endings, name the predictions.  Raises DataError if two have the same.
     """
-    subjects = [Subject(stem(path), path) for path in paths]
+    subjects = [Subject(stem(path.name), path) for path in paths]
     counts = Counter(subject.name for subject in subjects)
     if twice := sorted(name for name, n in counts.items() if n > 1):
         raise DataError(
@@ -69,14 +70,6 @@ def images_in(folder: Path) -> list[Subject]:
     if not found:
         raise DataError(f"{folder} holds no image: no TIFF, PNG or .zarr.")
     return found
-
-
-def stem(path: Path) -> str:
-    """A file's name without its endings: a.ome.tif is a."""
-    name = path.name
-    for ending in (".zarr", ".tif", ".tiff", ".png", ".ome"):
-        name = name[: -len(ending)] if name.lower().endswith(ending) else name
-    return name
 
 
 def doubts(subject: Subject, light: Light, config: Config, trained: Sequence[Light]) -> list[str]:
