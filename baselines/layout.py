@@ -32,6 +32,14 @@ class DataError(EvaluatorError):
     """A data folder, a stack or a description of one cannot be used."""
 
 
+class ShapesDiffer(DataError):
+    """An annotation does not lie on its raw."""
+
+
+class TooManyClasses(DataError):
+    """A mask has more values than anybody has classes."""
+
+
 class Split(enum.StrEnum):
     """What a crop is for."""
 

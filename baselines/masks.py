@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from baselines.box import Box, blocks_of
-from baselines.layout import DataError
+from baselines.layout import DataError, TooManyClasses
 from baselines.objects import components
 from baselines.readers import Reader
 from evaluator.geometry import Shape
@@ -146,7 +146,7 @@ def rules_of_values(values: Sequence[int], *, most: int) -> dict[str, MaskRule]:
         raise DataError("all masks are empty: no voxel is annotated as anything but 0.")
     if len(found) > most:
         listed = ", ".join(map(str, found[:20])) + (", …" if len(found) > 20 else "")
-        raise DataError(
+        raise TooManyClasses(
             f"masks hold {len(found)} classes ({listed}), more than data.max_classes = {most}: if "
             "these are ids of objects, set data.classes (NAME = 'ids:instance')."
         )

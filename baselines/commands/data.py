@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,34 @@ def fetch(
         store, wanted, dest, choice, parallel=parallel, verify=verify, dry_run=dry_run,
         progress=say,
     )  # fmt: skip
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="The folder of data.")],
+    config: Annotated[
+        Path, typer.Option(help="The settings to train with: a TOML file, or a bundled one.")
+    ] = Path("unet2d"),
+    labels: Annotated[
+        str, typer.Option("-c", "--labels", help="Labels, as in mito,nuc; all if not given.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, for programs.")] = False,
+    objects: Annotated[bool, typer.Option(help="Measure objects, which takes longest.")] = True,
+    sets: Sets = None,
+) -> None:
+    """Look for what is wrong with data before any training.  Exit status 2: training would fail."""
+    from baselines.findings import text_of
+    from baselines.inspection import inspect as inspect_data
+
+    given = [f"data.labels={_names(labels)}"] if labels else []
+    settings = load_config(config, [*given, *(sets or [])])
+    found = inspect_data(data, settings, objects=objects, progress=say)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1))
+    else:
+        print(*text_of(found), sep="\n")
+    if not found.sound:
+        raise typer.Exit(2)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 from baselines.box import Box
 from baselines.config import DataConfig
 from baselines.images import Image, open_image
-from baselines.layout import DataError, DataFolder, Split
+from baselines.layout import DataFolder, ShapesDiffer, Split
 from baselines.levels import box_on
 from baselines.sources.source import Open, Source, SourceCrop
 from baselines.sources.tables import contents_of, fetched_below, specimens_of
@@ -43,7 +43,7 @@ def _open_label(target: Target, path: Path, raw: Open) -> Image:
     """An annotation, after it was found to lie within its raw."""
     image, whole = open_image(path, voxel_size=target.grid.voxel_size), raw().finest
     if box_on(image.finest, whole) != Box((0, 0, 0), image.finest.shape):
-        raise DataError(
+        raise ShapesDiffer(
             f"{target.path}: the annotation reaches beyond its raw: it has shape "
             f"{image.finest.shape}, its raw has {whole.shape} (offsets {image.finest.offset} and "
             f"{whole.offset} nm). Import the crop again."

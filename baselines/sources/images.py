@@ -8,7 +8,7 @@ from pathlib import Path
 
 from baselines.config import DataConfig
 from baselines.images import Image, Level, open_image
-from baselines.layout import DataError
+from baselines.layout import DataError, ShapesDiffer
 from baselines.masks import Chosen, Components, MaskRule, parse_rules, rules_of_values, values_in
 from baselines.pairing import Pair, pair_images
 from baselines.readers import Reader
@@ -49,7 +49,7 @@ def _open_raw(pair: Pair, config: DataConfig) -> Image:
     mask = open_image(pair.mask)
     shape, expected = mask.finest.shape, raw.finest.shape
     if shape != expected:
-        raise DataError(
+        raise ShapesDiffer(
             f"{pair.mask.name} has {_said(shape)}, its image {pair.image.name} {_said(expected)}: "
             "image and mask need the same slices, height and width."
         )
