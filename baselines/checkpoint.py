@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from baselines.config import Config, ConfigError, load_config, to_json
 from baselines.heads import Heads, heads_of
 from baselines.journal import Event, events_of, line_of, up_to
-from baselines.models import UNet, build_model
+from baselines.models import Network, build_model
 from baselines.weights import load_state, load_weights, save_state, save_weights
 from evaluator.digest import json_digest
 from evaluator.manifest import Kind
@@ -144,7 +144,7 @@ class Run:
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{path} is damaged ({error}): train again.") from error
 
-    def model(self) -> UNet:
+    def model(self) -> Network:
         """The trained network.  Raises ConfigError if there are no weights, or others."""
         config = self.config()
         if not self.weights.is_file():
@@ -171,7 +171,7 @@ def heads_in(config: Config) -> Heads:
     return heads_of(config.data.labels, kinds, config.objects, (z, y, x), planar=planar)
 
 
-def network_of(config: Config) -> UNet:
+def network_of(config: Config) -> Network:
     """The network that a run's settings describe, untrained."""
     return build_model(
         config.model, channels=heads_in(config).channels, voxel_size=config.data.voxel_size,

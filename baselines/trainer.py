@@ -27,7 +27,7 @@ from baselines.devices import is_out_of_memory, peak_memory_gb, use_bf16, use_co
 from baselines.diagnosis import memory_hints
 from baselines.interruption import Interruption
 from baselines.journal import Event, Noted, Sink, Trained, Validated
-from baselines.models import UNet
+from baselines.models import Network
 from baselines.outcome import results_of
 from baselines.ranks import Ranks
 from baselines.sampling import Batch, Patches
@@ -48,7 +48,7 @@ class Trainer:
     """A network on its way through the schedule."""
 
     def __init__(
-        self, config: Config, run: Run, model: UNet, crops: list[TrainingCrop], *,
+        self, config: Config, run: Run, model: Network, crops: list[TrainingCrop], *,
         schedule: Schedule, device: torch.device, interruption: Interruption, ranks: Ranks,
         sinks: Sequence[Sink],
     ) -> None:  # fmt: skip

@@ -31,7 +31,8 @@ def train(
 ) -> dict[str, Any]:  # fmt: skip
     """Train, or go on with, the run in a folder; returns its results.
 
-    progress: told sentences.  sinks: told events.  ranks: this process among those of `torchrun`.
+    progress: told sentences; of events only without sinks, which are told events.
+    ranks: this process among those of `torchrun`.
     Raises ConfigError or DataError before any training if something does not fit, and
     KeyboardInterrupt, with everything saved, when a signal or a file named STOP ended it.
     """
@@ -57,7 +58,7 @@ def train(
         with Interruption(run.stop) as interruption:
             trainer = Trainer(
                 config, run, model, crops, schedule=schedule, device=device, ranks=ranks,
-                interruption=interruption, sinks=(sentences(progress), *sinks, *boards),
+                interruption=interruption, sinks=(*(sinks or (sentences(progress),)), *boards),
             )  # fmt: skip
             trainer.loop()
             return trainer.finish()

@@ -16,7 +16,7 @@ from baselines.config import Config
 from baselines.crops import TrainingCrop
 from baselines.heads import Head, Heads
 from baselines.losses import loss_of
-from baselines.models import UNet
+from baselines.models import Network
 from baselines.objects import Thresholds, smallest_voxels
 from baselines.predictors import predictor_of
 from baselines.ranks import ALONE, Ranks
@@ -70,7 +70,7 @@ class Looked:
 
 
 def validate(
-    model: UNet, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    model: Network, crops: list[TrainingCrop], config: Config, heads: Heads, *,
     device: torch.device, bf16: bool, ranks: Ranks = ALONE,
 ) -> Validation | None:  # fmt: skip
     """What the network reaches on all validation boxes; None if there are none.
@@ -96,7 +96,7 @@ def validate(
 
 
 def look(
-    model: UNet, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    model: Network, crops: list[TrainingCrop], config: Config, heads: Heads, *,
     device: torch.device, bf16: bool, ranks: Ranks = ALONE,
 ) -> Iterator[Looked]:  # fmt: skip
     """Each validation box, predicted as a volume would be, with its annotation."""
@@ -116,7 +116,7 @@ def look(
 
 
 def tune_objects(
-    model: UNet, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    model: Network, crops: list[TrainingCrop], config: Config, heads: Heads, *,
     device: torch.device, bf16: bool,
 ) -> dict[str, Tuned]:  # fmt: skip
     """The thresholds of the best objects, per instance label that validation boxes have any of."""

@@ -1,5 +1,6 @@
 import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -265,3 +266,16 @@ def test_threads_are_never_more_than_the_processors(monkeypatch):
     assert [threads_of(n) for n in (-1, 0, 1, 3, 99)] == [3, 1, 1, 3, 4]
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
     assert threads_of(-1) == 1
+
+
+def test_batches_are_made_fast_enough_for_a_gpu():
+    """Patches per second and thread of a volume in memory; generous, as machines are busy."""
+    raw = np.random.default_rng(0).integers(1, 255, (64, 256, 256), np.uint8)
+    one = crop(raw=raw, a=(raw > 200).astype(np.uint8), known=None)
+    patches = Patches([one], ["a"], settings(patch=[32, 128, 128], batch=2))
+    patches.batch(0)
+    began = time.thread_time()
+    for n in range(5):
+        patches.batch(n)
+    voxels = 5 * 2 * 32 * 128 * 128
+    assert voxels / (time.thread_time() - began) > 10e6

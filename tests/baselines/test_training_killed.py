@@ -86,16 +86,13 @@ def test_a_killed_training_goes_on_with_the_same_curve_to_the_last_digit(
     assert_same(Run(folder), whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
-    phantom, config, whole, tmp_path, number
-):
+def test_a_training_that_is_asked_to_stop_saves_and_goes_on(phantom, config, whole, tmp_path):
     arguments, folder = command(phantom, config, tmp_path / "stopped"), tmp_path / "stopped"
     with started(arguments, folder, iteration=10) as child:
-        child.send_signal(number)
+        child.send_signal(signal.SIGTERM)
         said = child.communicate(timeout=60)[1]
     assert child.returncode == 130
-    assert f"stopped by {number.name} after iteration" in said
+    assert "stopped by SIGTERM after iteration" in said
     assert "Traceback" not in said
     (noted,) = (e for e in Run(folder).events() if isinstance(e, Noted) and e.event == "stopped")
     assert Run(folder).load_last()["standing"]["iteration"] == noted.iteration < ITERATIONS
