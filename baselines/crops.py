@@ -76,6 +76,7 @@ def load_crops(
     seen = _each(lambda crop: find_foreground(crop.labels, crop.known, [crop.box]), placed)
     found = {crop.source.name: part for crop, part in zip(placed, seen, strict=True)}
     labels = _with_voxels(labels, placed, found, config, source, progress)
+    placed = [crop for crop in placed if not crop.known.keys().isdisjoint(labels)]
     if config.data.drop_empty:
         placed = [crop for crop in placed if any(found[crop.source.name].count.values())]
     return labels, _split(placed, found, source, labels, config)

@@ -18,7 +18,7 @@ from baselines.readers import InMemory, Reader, Stacked
 from baselines.stack import IMAGES, read_stack
 from evaluator.errors import Unreadable
 from evaluator.geometry import Nanometres, VoxelGrid
-from evaluator.tiff import DAMAGE, is_tiff, open_stack
+from evaluator.tiff import DAMAGE, is_tiff, natural, open_stack
 from evaluator.volume import open_levels
 
 UNSIZED: Nanometres = (1.0, 1.0, 1.0)
@@ -105,16 +105,16 @@ def _has_chunks(folder: Path) -> bool:
 
 
 def _open_planes(path: Path, channel: int) -> tuple[Reader, Nanometres | None]:
-    if channel >= 0 and path.is_file():
-        return InMemory(_one_channel(path, channel)), None
-    files = list(path.iterdir()) if path.is_dir() else [path]
+    files = natural(path.iterdir()) if path.is_dir() else [path]
+    if channel >= 0:
+        images = [file for file in files if file.suffix.lower() in IMAGES]
+        return InMemory(np.concatenate([_one_channel(file, channel) for file in images])), None
     if not any(is_tiff(file) for file in files):
         return InMemory(read_stack(path)), None
     try:
         stack = open_stack(path)
     except Unreadable as error:
-        hint = "" if channel >= 0 else " Or choose a channel of a file with data.channel."
-        raise DataError(f"{error}{hint}") from error
+        raise DataError(f"{error} Or choose a channel of it with data.channel.") from error
     return Stacked(stack), stack.voxel_size
 
 
@@ -125,6 +125,7 @@ def _one_channel(path: Path, channel: int) -> np.ndarray:
             with tifffile.TiffFile(path) as file:
                 array, axes = file.asarray(), file.series[0].axes
         else:
+            Picture.MAX_IMAGE_PIXELS = None  # a large section is no attack
             with Picture.open(path) as picture:
                 array = np.asarray(picture)
                 axes = "YXS" if array.ndim == 3 else "YX"

@@ -1,7 +1,7 @@
 """Image stacks of any lab into a data folder.
 
-A stack is a multi-page TIFF, a folder of single TIFF or PNG images in the order of their names, or
-one PNG.  A description, `stack.toml`, says which stacks belong together:
+A stack is a multi-page TIFF, a folder of single TIFF or PNG images in the order of their names
+(z2 before z10), or one PNG.  A description, `stack.toml`, says which stacks belong together:
 
     slug = "my-tissue"                    # optional: slug, title, summary of the challenge
     voxel_size = [50, 4.6, 4.6]           # nm along (Z, Y, X)
@@ -51,6 +51,7 @@ from baselines.layout import DataError, DataFolder, Split, crop_of
 from baselines.objects import components
 from evaluator.geometry import Nanometres, VoxelGrid
 from evaluator.manifest import NAME, Kind, Label, Target
+from evaluator.tiff import natural
 from evaluator.volume import create_volume
 
 Progress = Callable[[str], None]
@@ -223,7 +224,7 @@ def annotation(values: np.ndarray, rule: ClassRule) -> np.ndarray:
 def read_stack(path: Path) -> np.ndarray:
     """A stack (Z, Y, X).  Raises DataError, naming the file at fault."""
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES)
+        files = natural(p for p in path.iterdir() if p.suffix.lower() in IMAGES)
         if not files:
             raise DataError(f"{path} holds no TIFF or PNG images.")
         planes = [_read_image(file) for file in files]

@@ -314,3 +314,11 @@ def test_an_annotation_that_does_not_fit_its_raw_is_an_error_in_a_data_folder(ph
     create_volume(root / "train" / "phantom-train-1" / "labels" / "mito", grid, np.uint8)[:] = 1
     with pytest.raises(DataError, match=r"phantom-train-1/mito: .*\(12, 64, 80\).*\(12, 64, 64\)"):
         load(root, labels=["mito"])
+
+
+def test_crops_that_annotate_none_of_the_labels_that_are_left_do_not_take_part(tmp_path):
+    tree(tmp_path, mito=block())
+    tree(tmp_path, crop="crop8", ribo=np.zeros((16,) * 3, np.uint8))
+    labels, crops, _ = load(tmp_path)
+    assert labels == ["mito"]
+    assert list(crops) == ["crop7"]

@@ -81,6 +81,16 @@ def test_a_channel_of_a_stack_with_channels_is_taken(tmp_path):
         open_image(tmp_path / "a.tif")
 
 
+def test_planes_come_in_the_order_of_their_numbers_and_a_channel_of_each_may_be_taken(tmp_path):
+    for z in (0, 2, 10):
+        colour = np.full((4, 4, 3), [z, z + 1, z + 2], np.uint8)
+        Picture.fromarray(colour).save(tmp_path / f"z{z}.png")
+    np.testing.assert_array_equal(read(tmp_path, channel=1)[:, 0, 0], [1, 3, 11])
+    for z in (0, 2, 10):
+        Picture.fromarray(np.full((4, 4), z, np.uint8)).save(tmp_path / f"z{z}.png")
+    np.testing.assert_array_equal(read(tmp_path)[:, 0, 0], [0, 2, 10])
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_zarr_of_both_versions_is_read(tmp_path, zarr_format):
     array = zarr.create_array(
