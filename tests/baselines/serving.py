@@ -58,6 +58,7 @@ class Web:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits for an acknowledgement
 
     def __init__(self, web: Web, *given) -> None:
         self.web = web

@@ -10,7 +10,10 @@ import time
 
 import numpy as np
 import pytest
+import zarr
 
+from baselines.config import Config, build
+from baselines.crops import load_crops
 from baselines.fetch import Estimate, check_room, estimate_bytes, fetch
 from baselines.fetch_plan import Choice, plan_fetch
 from baselines.fetched import LEDGER, Ledger, fetched_boxes
@@ -18,8 +21,17 @@ from baselines.layout import DataError, DataFolder, Split
 from baselines.published import CELLMAP, Layout, choose, layout_of
 from baselines.store import open_store
 from evaluator.errors import EvaluatorError
-from evaluator.manifest import format_labels, format_manifest, load_manifest
-from evaluator.volume import open_volume
+from evaluator.geometry import VoxelGrid
+from evaluator.manifest import (
+    Crop,
+    Kind,
+    Label,
+    Target,
+    format_labels,
+    format_manifest,
+    load_manifest,
+)
+from evaluator.volume import create_volume, open_volume
 from tests.baselines.serving import bucket_server, web_server
 
 
@@ -335,3 +347,48 @@ def test_lines_of_the_ledger_that_make_no_sense_count_for_nothing(tmp_path):
     assert json.loads((tmp_path / LEDGER).read_text().splitlines()[-1])["bytes"] == 3
     assert Ledger.load(tmp_path).has("a")
     assert fetched_boxes(tmp_path, "r/s0")[0].shape == (1, 2, 3)
+
+
+def a_crop_in_large_raw(root):
+    """The challenge's tree with raw of 96³ voxels at 8 and 16 nm, and a crop of 20³ in it."""
+    raw = root / CELLMAP.raw.format(dataset="ds")
+    image = np.random.default_rng(0).integers(1, 255, (96, 96, 96), np.uint8)
+    group = zarr.open_group(raw, mode="w", zarr_format=2)
+    datasets = []
+    for name, step in (("s0", 1), ("s1", 2)):
+        level = image[::step, ::step, ::step]
+        group.create_array(name, shape=level.shape, chunks=(16, 16, 16), dtype="u1")[:] = level
+        scale = {"type": "scale", "scale": [8.0 * step] * 3}
+        datasets.append({"path": name, "coordinateTransformations": [scale]})
+    axes = [{"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    grid = VoxelGrid((20, 20, 20), (8.0, 8.0, 8.0), (320.0, 320.0, 320.0))
+    one = Target(Crop("7", "ds"), Label("mito", 50, Kind.SEMANTIC), grid)
+    path = root / CELLMAP.truth.format(dataset="ds", crop="crop7", label="mito")
+    ids = np.zeros(grid.shape, np.uint8)
+    ids[5:9, 5:9, 5:9] = 1
+    create_volume(path, grid, np.uint8)[:] = ids
+    (root / CELLMAP.manifest).write_text(format_manifest([one]))
+    (root / "labels.toml").write_text(format_labels([one.label]))
+    return image
+
+
+def test_training_reads_what_was_fetched_and_takes_nothing_beyond_for_data(tmp_path):
+    image = a_crop_in_large_raw(tmp_path / "store")
+    store = open_store(str(tmp_path / "store"))
+    one_level = (8.0, 8.0, 8.0)
+    run(store, tmp_path / "bare", choice=Choice(voxel_size=one_level))
+    run(store, tmp_path / "wide", choice=Choice(voxel_size=one_level, padding=10))
+    config = build(Config, {"training": {"patch": [32, 64, 64]}, "model": {"dims": 3}}, where="")
+    for name, padding in (("bare", 0), ("wide", 10)):
+        assert len(list((tmp_path / name).rglob("s0/*/*/*"))) < 6**3
+        assert not list((tmp_path / name).rglob("s1"))
+        _, (crop,) = load_crops(tmp_path / name, config, progress=lambda _: None)
+        # Voxels 40 to 60 are annotated; where they lie in the specimen is what the grid says.
+        low = [round(o / 8) + n for o, n in zip(crop.grid.offset, crop.valid.start, strict=True)]
+        high = [round(o / 8) + n for o, n in zip(crop.grid.offset, crop.valid.stop, strict=True)]
+        assert all(a <= 40 - padding and b >= 60 + padding for a, b in zip(low, high, strict=True))
+        inside = crop.raw.read(crop.valid.start, crop.valid.stop)
+        assert np.array_equal(inside, image[tuple(map(slice, low, high))])
+        assert inside.min() > 0
+        assert crop.count == {"mito": 64}
