@@ -89,7 +89,7 @@ def test_specimens_are_datasets_unless_a_table_says_otherwise(tmp_path, phantom)
 
 def pairs(root, **masks):
     for folder in ("images", "masks"):
-        (root / folder).mkdir(exist_ok=True)
+        (root / folder).mkdir(parents=True, exist_ok=True)
     for k, (name, mask) in enumerate(masks.items()):
         raw = np.random.default_rng(k).integers(1, 255, mask.shape).astype(np.uint8)
         tifffile.imwrite(root / "images" / f"{name}.tif", raw, photometric="minisblack")
