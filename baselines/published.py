@@ -23,6 +23,7 @@ from evaluator.manifest import (
     format_labels,
     format_manifest,
     load_manifest,
+    parse_labels,
     parse_manifest,
 )
 
@@ -110,10 +111,13 @@ def enter(root: Path, wanted: Sequence[Wanted]) -> None:
         new = {t.path: t for crop in wanted if crop.manifest == name for t in crop.targets}
         known = load_manifest(table).by_path if table.is_file() else {}
         merged = dict(sorted({**known, **new}.items()))
-        labels = dict(sorted({t.label.name: t.label for t in merged.values()}.items()))
+        definitions = table.with_name("labels.toml")
+        # Two manifests may share the definitions beside them.
+        labels = parse_labels(definitions.read_text("utf-8")) if definitions.is_file() else {}
+        labels |= {target.label.name: target.label for target in merged.values()}
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_text(format_manifest(merged.values()), "utf-8")
-        table.with_name("labels.toml").write_text(format_labels(labels.values()), "utf-8")
+        definitions.write_text(format_labels(labels[name] for name in sorted(labels)), "utf-8")
 
 
 def _manifest(store: Store, name: str) -> Manifest | None:

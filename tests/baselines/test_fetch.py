@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
+from baselines.box import Box
 from baselines.config import Config, build
 from baselines.crops import load_crops
 from baselines.fetch import Estimate, check_room, estimate_bytes, fetch
@@ -392,3 +393,25 @@ def test_training_reads_what_was_fetched_and_takes_nothing_beyond_for_data(tmp_p
         assert np.array_equal(inside, image[tuple(map(slice, low, high))])
         assert inside.min() > 0
         assert crop.count == {"mito": 64}
+
+
+def test_training_and_test_crops_of_the_challenge_keep_one_table_of_labels(tmp_path):
+    a_crop_in_large_raw(tmp_path / "store")
+    grid = VoxelGrid((10, 10, 10), (16.0, 16.0, 16.0), (0.0, 0.0, 0.0))
+    hidden = Target(Crop("9", "ds"), Label("nuc", 37, Kind.INSTANCE), grid)
+    mito = load_manifest(tmp_path / "store" / CELLMAP.manifest).labels["mito"]
+    (tmp_path / "store" / CELLMAP.test_manifest).write_text(format_manifest([hidden]))
+    (tmp_path / "store/labels.toml").write_text(format_labels([mito, hidden.label]))
+    store = open_store(str(tmp_path / "store"))
+    run(store, tmp_path / "d")
+    _, said = run(store, tmp_path / "d", crops="test")
+    assert any(line.startswith("to fetch: ") for line in said)
+    root = tmp_path / "d"
+    assert load_manifest(root / CELLMAP.manifest).labels == {"mito": mito}
+    assert load_manifest(root / CELLMAP.test_manifest).targets == (hidden,)
+    raw = root / CELLMAP.raw.format(dataset="ds")
+    assert {level.name for level in raw.iterdir() if level.is_dir()} == {"s0", "s1"}
+    # The crop reaches from 316 to 476 nm, the hidden one from -8 to 152 nm; voxels begin at -8 nm.
+    assert fetched_boxes(root, raw.relative_to(root).as_posix() + "/s1") == [
+        Box((20, 20, 20), (31, 31, 31)), Box((0, 0, 0), (10, 10, 10)),
+    ]  # fmt: skip
