@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from baselines.commands.arguments import Data, Device, Sets, numbers_of, say, shape_of
-from baselines.config import Config, advice, load_config
+from baselines.config import Config, advice, load_config, to_json
 from baselines.layout import DataError, DataFolder
 
 if TYPE_CHECKING:
     import torch
 
+    from baselines.crops import TrainingCrop
     from baselines.ranks import Ranks
-    from baselines.summary import Summary
 
 app = typer.Typer()
 runs = typer.Typer(help="The runs below a folder.", no_args_is_help=True)
@@ -56,16 +56,19 @@ def train(
 ) -> None:
     """Train a network on the training crops."""
     from baselines.devices import choose_device
+    from baselines.inspection import require_sound
     from baselines.inventory import run_id
     from baselines.ranks import joined
 
     settings = _settings(config, sets, patch, window)
     if dry_run:
-        _show(_summary(settings, data))
+        _show(*_loaded(settings, data))
         return
     if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise DataError("several processes train one run: name its folder with --out.")
     folder = out or Path("runs") / run_id(settings, datetime.now())
+    if not (folder / "config.json").is_file():
+        require_sound(data, settings, progress=say)  # a run that goes on was looked at before
     chosen = choose_device(device)
     with joined(chosen) as ranks:
         if ranks.first:
@@ -76,6 +79,36 @@ def train(
             for label, dice in results.get("dice", {}).items() if ranks.first else ():
                 threshold = results["thresholds"][label]
                 say(f"{label}: validation Dice {dice:.4f} at threshold {threshold:.2f}")
+
+
+@app.command()
+def plan(
+    config: ConfigArgument,
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A .json file for all settings, to train with.")
+    ] = None,
+    sets: Sets = None,
+    memory_gb: Annotated[
+        float, typer.Option(help="For so much memory; 0: that of the device.", min=0)
+    ] = 0.0,
+    device: Device = "auto",
+) -> None:
+    """Propose a patch and a batch for the memory at hand."""
+    from baselines.devices import choose_device
+    from baselines.planning import plan as make_plan
+
+    if out is not None and (out.suffix != ".json" or out.exists()):
+        raise DataError(f"--out {out} must be a new .json file.")
+    full, crops = _loaded(_settings(config, sets, "", ""), data)
+    shapes = [box.shape for crop in crops for box in crop.training]
+    found = make_plan(full, shapes, device=choose_device(device), budget=int(memory_gb * 1e9))
+    planned = found.applied(full)
+    say(found.text())
+    _show(planned, crops)
+    if out is not None:
+        out.write_text(to_json(planned), "utf-8")
+        say(f"{out}: train with `baselines train {out} --data {data}`")
 
 
 @app.command()
@@ -231,23 +264,23 @@ def _settings(config: Path, sets: list[str] | None, patch: str, window: str) -> 
     return load_config(config, given)
 
 
-def _summary(settings: Config, data: Path) -> Summary:
+def _loaded(settings: Config, data: Path) -> tuple[Config, list[TrainingCrop]]:
+    """The settings with what the data decide, and the crops."""
     from baselines.crops import load_crops
-    from baselines.schedule import plan_schedule
-    from baselines.summary import summarise
     from baselines.training import filled
 
-    folder = DataFolder(data)
-    labels, crops = load_crops(folder, settings)
-    full = filled(settings, folder, labels, crops)
-    return summarise(full, crops, plan_schedule(full, len(crops)))
+    labels, crops = load_crops(DataFolder(data), settings, progress=say)
+    return filled(settings, DataFolder(data), labels, crops), crops
 
 
-def _show(summary: Summary) -> None:
+def _show(full: Config, crops: list[TrainingCrop]) -> None:
+    """The summary, for a person to review."""
     from rich.console import Console
 
-    from baselines.summary import table_of
+    from baselines.schedule import plan_schedule
+    from baselines.summary import summarise, table_of
 
+    summary = summarise(full, crops, plan_schedule(full, len(crops)))
     Console(soft_wrap=True).print(table_of(summary))
 
 

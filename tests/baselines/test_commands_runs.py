@@ -127,6 +127,37 @@ def test_images_and_masks_of_ones_own_are_trained_on(tmp_path):
     assert len(load_config(tmp_path / "run" / "config.json").data.labels) == 1
 
 
+def test_training_refuses_what_inspect_refuses(tmp_path, monkeypatch, capsys):
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "data" / "images" / "a.tif", np.zeros((64, 64), np.uint8))
+    imwrite_png(tmp_path / "data" / "masks" / "a.png", np.eye(64, dtype=np.uint8))
+    sets = ("--set", "data.voxel_size=[10,10,10]", *SMALL)
+    out = tmp_path / "run"
+    said = refused(
+        monkeypatch, capsys, "train", "unet2d", "--data", tmp_path / "data", "--out", out, *sets
+    )
+    assert "a" in said
+    assert "zero" in said or "no data" in said
+    assert not out.exists()
+
+
+def test_a_plan_is_a_file_to_train_with(phantom, tmp_path, monkeypatch, capsys):
+    planned = tmp_path / "run.json"
+    result = call(
+        "plan", "Semantic2D", "--data", phantom.root, "--memory-gb", 2, "--out", planned,
+        "--device", "cpu", "--set", "model.width=8", "--set", "model.levels=3",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    config = load_config(planned)
+    assert config.data.voxel_size == (8.0, 8.0, 8.0)
+    assert config.training.patch[0] == 1
+    assert max(config.training.patch) <= 64  # no larger than the crops
+    assert f"patch {list(config.training.patch)}" in result.output
+    again = refused(monkeypatch, capsys, "plan", "Semantic2D", "--data", "x", "--out", planned)
+    assert "must be a new .json file" in again
+
+
 def test_names_tell_what_and_when(tmp_path):
     moment = datetime(2026, 3, 4, 5, 6, 7)
     assert run_id(build(Config, {"name": "mito"}, where=""), moment) == "20260304-050607_mito"
@@ -140,18 +171,16 @@ def test_unusual_settings_are_remarked_upon_before_training(phantom, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "text", "patch"),
-    [("--patch", "1,64,96", (1, 64, 96)), ("--window", "1,64,96", (1, 96, 64)),
-     ("--window", "1,65,96", (1, 96, 80))],
+    [("--patch", "1,64,96", "1 x 64 x 96"), ("--window", "1,64,96", "1 x 96 x 64"),
+     ("--window", "1,65,96", "1 x 96 x 80")],
 )  # fmt: skip
-def test_a_window_gives_x_before_y_and_is_rounded_up(phantom, tmp_path, option, text, patch):
-    out = tmp_path / "run"
+def test_a_window_gives_x_before_y_and_is_rounded_up(phantom, option, text, patch):
     result = call(
-        "train", "unet2d", "--data", phantom.root, "--out", out, option, text, "--device", "cpu",
-        "--set", "training.iterations=1", "--set", "model.width=8", "--set", "training.batch=1",
+        "train", "unet2d", "--data", phantom.root, option, text, "--dry-run",
         "--set", "model.stem=1", "--set", "model.levels=5",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert load_config(out / "config.json").training.patch == patch
+    assert f"patch {patch} voxels" in " ".join(result.output.split())
 
 
 def test_a_window_of_three_planes_trains_volumes(phantom, tmp_path):
