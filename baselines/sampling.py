@@ -21,6 +21,7 @@ from baselines.config import Config
 from baselines.crops import TrainingCrop
 from baselines.readers import Reader, Window, read_padded
 from evaluator.geometry import Shape
+from evaluator.manifest import Kind
 
 MOST_WORKERS = 8
 
@@ -28,7 +29,8 @@ MOST_WORKERS = 8
 @dataclass(frozen=True)
 class Batch:
     """raw (N, 1, Z + 2 context, Y, X) float32, normalised; ids (N, L, Z, Y, X) int32, 0: none of
-    the label; known (N, L, Z, Y, X) bool: whether somebody looked."""
+    the label (uint8, 0 or 1, where no label has objects); known (N, L, Z, Y, X) bool: whether
+    somebody looked."""
 
     raw: Tensor
     ids: Tensor
@@ -92,8 +94,11 @@ class Patches:
         random = np.random.default_rng([self.config.training.seed, iteration, number])
         crop, start = self.places.draw(random, (z, y, x))
         box = Box(start, (start[0] + z, start[1] + y, start[2] + x))
-        context = self.config.model.context
-        return cut(crop, box, self.labels, boxes=crop.training, context=context)
+        kinds = [self.config.trained.kinds.get(label) for label in self.labels]
+        return cut(
+            crop, box, self.labels, boxes=crop.training, context=self.config.model.context,
+            masks=all(kind == Kind.SEMANTIC for kind in kinds),
+        )  # fmt: skip
 
 
 class Places:
@@ -134,19 +139,20 @@ class Places:
 
 
 def cut(
-    crop: TrainingCrop, box: Box, labels: Sequence[str], *, boxes: Sequence[Box], context: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    crop: TrainingCrop, box: Box, labels: Sequence[str], *, boxes: Sequence[Box],
+    context: int = 0, masks: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """What a crop holds in a box that may reach outside.
 
     Returns normalised raw (Z + 2 context, Y, X) float32, ids (L, Z, Y, X) int32 and known
     (L, Z, Y, X) bool: annotated, and in one of `boxes`.  Raw goes on as in a mirror where it has no
     data, ids where nobody looked, so that no object seems to end there.  A voxel of a label that
-    nobody annotated is -1 in its reader.
+    nobody annotated is -1 in its reader.  masks: ids are 0 or 1, uint8: a quarter of the memory.
     """
     (z, y, x), shape = box.start, box.shape
     deep = (shape[0] + 2 * context, *shape[1:])
     raw = _mirrored(crop.raw, crop.valid, (z - context, y, x), deep)
-    ids = np.zeros((len(labels), *shape), np.int32)
+    ids = np.zeros((len(labels), *shape), np.uint8 if masks else np.int32)
     known = np.zeros((len(labels), *shape), bool)
     seen = np.zeros(shape, bool)
     for part in boxes:
@@ -156,7 +162,7 @@ def cut(
         here = common_box(where, box) if where else None
         if where and here:
             values = _mirrored(crop.labels[label], where, box.start, shape)
-            ids[k] = np.maximum(values, 0)
+            ids[k] = values > 0 if masks else np.maximum(values, 0)
             inside = here.within(box)
             known[k][inside] = (seen & (values >= 0))[inside]
     return crop.light.normalise(raw), ids, known

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -40,10 +41,9 @@ class Window:
         if counts is not None:
             self.counts = counts if self.counts is None else self.counts + counts
 
-    def sound(self, *, behind: int) -> bool:
-        """Whether the losses are finite.  behind: so many of the latest are not waited for."""
-        known = self.losses[: len(self.losses) - behind]
-        return all(bool(loss.isfinite()) for loss in known[-1 - behind :])
+    def sound(self) -> bool:
+        """Whether all losses are finite.  A GPU is waited for."""
+        return not self.losses or bool(torch.stack(self.losses).isfinite().all())
 
     def dice(self, labels: Sequence[str]) -> dict[str, float]:
         """Of the masks of the patches, per label that somebody annotated in them."""

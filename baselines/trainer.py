@@ -100,11 +100,17 @@ class Trainer:
                 if not self.after():
                     return
                 now, cpu_now = time.monotonic(), time.process_time()
-                self.at.seconds += now - clock
+                self.at.seconds = self.agreed(self.at.seconds + now - clock)
                 self.at.cpu_seconds += cpu_now - cpu
                 clock, cpu = now, cpu_now
                 if self.ended:
                     return
+
+    def agreed(self, seconds: float) -> float:
+        """The clock of the first process, where the clock decides on rate and end."""
+        together = self.ranks.size > 1 and self.config.training.seconds > 0
+        first: float = self.ranks.gathered(seconds)[0] if together else seconds
+        return first
 
     def iterate(self, batch: Batch) -> None:
         """One update.  A batch nobody annotated changes nothing."""
@@ -135,9 +141,10 @@ class Trainer:
                     bf16=self.bf16, counted=counted, across=self.ranks.total,
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.ranks.size > 1:
+                if not is_out_of_memory(error):
                     raise
-                if self.at.parts >= len(batch.raw):
+                # Other processes wait for these gradients: alone, none can begin again.
+                if self.at.parts >= len(batch.raw) or self.ranks.size > 1:
                     raise ConfigError(memory_hints(self.config, self.device)) from error
             # Outside of the handler: the error holds on to what did not fit.
             self.part_more(len(batch.raw))
@@ -160,10 +167,9 @@ class Trainer:
         validating = self.schedule.validate_every and n % self.schedule.validate_every == 0
         saving = n % self.schedule.save_every == 0
         stopping = self.asked_to_stop()
-        # A GPU is not waited for: the loss of the iteration before is known by now.
-        behind = 1 if self.device.type == "cuda" else 0
         due = telling or validating or saving or stopping
-        if not self.window.sound(behind=0 if due else behind):
+        # A GPU is not waited for at every iteration: nothing is kept before the losses are known.
+        if (due or self.device.type == "cpu") and not self.window.sound():
             self.roll_back()
             return False
         if telling:

@@ -37,12 +37,13 @@ def train(
     KeyboardInterrupt, with everything saved, when a signal or a file named STOP ended it.
     """
     labels, crops = load_crops(data, config, progress=progress)
-    if not any(crop.training for crop in crops):
+    images = sum(bool(crop.training) for crop in crops)
+    if not images:
         raise ConfigError(
             "the split leaves no crop to train on: see split.kind and split.fraction."
         )
     config = filled(config, data, labels, crops)
-    schedule = plan_schedule(config, len(crops))
+    schedule = plan_schedule(config, images)
     torch.manual_seed(config.training.seed)
     model = network_of(config)
     model.check_patch(config.training.patch)

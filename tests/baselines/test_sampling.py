@@ -59,6 +59,19 @@ def test_raw_is_normalised_and_ids_come_as_they_are():
     assert (raw.dtype, found.dtype, known.dtype) == (np.float32, np.int32, bool)
 
 
+def test_where_no_label_has_objects_ids_are_small_masks():
+    ids = np.arange(GRID.voxels, dtype=np.int32).reshape(GRID.shape) - 1  # -1: nobody looked
+    whole, small = (taken(crop(a=ids), WHOLE, ["a"], masks=m)[1:] for m in (False, True))
+    assert small[0].dtype == np.uint8
+    np.testing.assert_array_equal(small[0], whole[0] > 0)
+    np.testing.assert_array_equal(small[1], whole[1])
+    config = settings()
+    for kind, dtype in (("semantic", torch.uint8), ("instance", torch.int32)):
+        trained = dataclasses.replace(config.trained, kinds={"a": kind})
+        patches = Patches([crop(a=corner())], ["a"], dataclasses.replace(config, trained=trained))
+        assert patches.batch(0).ids.dtype == dtype
+
+
 def test_what_lies_outside_the_crop_is_known_for_no_label():
     _, _, known = taken(crop(a=corner()), Box((-1, -1, -1), (2, 3, 3)))
     assert not known[1].any()  # nobody annotated b
