@@ -46,23 +46,28 @@ def stream(
     predictor: Predictor, raw: Reader, light: Light, *, box: Box, tiling: Tiling,
     channels: int, batch: int,
 ) -> Iterator[tuple[Box, Tensor]]:  # fmt: skip
-    """The same in parts as deep as a block, in the order of Z: (part, its probabilities)."""
+    """The same in parts as deep as a block, in the order of Z: (part, its probabilities).
+
+    The probabilities may be changed, and are overwritten when the next part is asked for.
+    """
     blend: Blend | None = None
     for tile, probability in _predicted(predictor, raw, light, box, tiling, batch):
         if blend is None:
             blend = Blend(tiling, box, channels, probability.device)
         while tile.start[0] >= blend.part.stop[0]:  # no later tile reaches the part
-            yield blend.take()
+            yield blend.part, blend.finished
+            blend.advance()
         blend.add(tile, probability)
     while blend is not None and blend.part.start[0] < box.stop[0]:
-        yield blend.take()
+        yield blend.part, blend.finished
+        blend.advance()
 
 
 @dataclass
 class Blend:
-    """Weighted sums over the tiles, of a part of a box and of what the next tiles reach below it.
+    """Weighted sums over the tiles, of a part of a box and of what its tiles reach below it.
 
-    low: the first plane that has not been taken yet.
+    low: the first plane of the part.
     """
 
     tiling: Tiling
@@ -73,12 +78,15 @@ class Blend:
 
     def __post_init__(self) -> None:
         self.low = self.box.start[0]
-        self._weights: dict[tuple[int, int], Tensor] = {}
-        self._sums = self._zeros(min(self.tiling.block[0] + self.tiling.tile[0], self.box.shape[0]))
+        # All at once: one small tensor after the other, between large ones, would tear memory up.
+        self._weights = [self._of_axis(axis) for axis in range(3)]
+        depth = min(self.tiling.block[0] + self.tiling.tile[0], self.box.shape[0])
+        shape = (self.channels, depth, *self.box.shape[1:])
+        self._sums = torch.zeros(shape, device=self.device)
 
     @property
     def part(self) -> Box:
-        """What `take` gives next."""
+        """The part that is being summed."""
         _, *end = self.box.stop
         _, *start = self.box.start
         last = min(self.low + self.tiling.block[0], self.box.stop[0])
@@ -97,23 +105,30 @@ class Blend:
         weight = z[:, None, None] * y[:, None] * x
         self._sums[(slice(None), *here)].addcmul_(probability[(slice(None), *inside)], weight)
 
-    def take(self) -> tuple[Box, Tensor]:
-        """The next part, which is finished, and its probabilities; room is made below it."""
-        part, depth = self.part, self.part.shape[0]
-        done, rest = self._sums[:, :depth], self._sums[:, depth:]
+    @property
+    def finished(self) -> Tensor:
+        """The probabilities (channels, *part) of the part, once no tile is missing."""
+        return self._sums[:, : self.part.shape[0]]
+
+    def advance(self) -> None:
+        """Go on to the next part: what the tiles left below this one moves to the top."""
+        depth = self.part.shape[0]
+        rest = self._sums[:, depth:].clone()
+        self._sums[:, : rest.shape[1]] = rest
+        self._sums[:, rest.shape[1] :] = 0
         self.low += depth
-        left = min(self._sums.shape[1], self.box.stop[0] - self.low)
-        self._sums = torch.cat([rest, self._zeros(max(left - rest.shape[1], 0))], dim=1)
-        return part, done
+
+    def _of_axis(self, axis: int) -> tuple[dict[int, int], Tensor]:
+        """Per start of a tile over the box its row, and rows of weights, on the device."""
+        low, high = self.box.start[axis], self.box.stop[axis]
+        size, weights = self.tiling.tile[axis], self.tiling.weights(axis)
+        starts = [start for start in weights if start < high and start + size > low]
+        rows = np.stack([weights[start] for start in starts])
+        return {start: n for n, start in enumerate(starts)}, torch.from_numpy(rows).to(self.device)
 
     def _weight(self, axis: int, start: int) -> Tensor:
-        if (axis, start) not in self._weights:
-            values = self.tiling.weights(axis)[start]
-            self._weights[axis, start] = torch.from_numpy(values).to(self.device)
-        return self._weights[axis, start]
-
-    def _zeros(self, depth: int) -> Tensor:
-        return torch.zeros((self.channels, depth, *self.box.shape[1:]), device=self.device)
+        rows, weights = self._weights[axis]
+        return weights[rows[start]]
 
 
 def _predicted(

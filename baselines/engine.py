@@ -79,7 +79,7 @@ class Engine:
         with ThreadPoolExecutor(max_workers=1) as writer:
             ahead = None
             for part, probability in self._predicted(box):
-                levels = probability.mul(255).round_().to(torch.uint8).cpu().numpy()
+                levels = probability.mul_(255).round_().to(torch.uint8).cpu().numpy()
                 if ahead is not None:
                     yield ahead.result()
                 ahead = writer.submit(self._write, part, levels)
