@@ -13,7 +13,6 @@ from baselines.board import board
 from baselines.checkpoint import Run, fingerprint_of, network_of
 from baselines.config import Config, ConfigError
 from baselines.crops import TrainingCrop, common_voxel_size, kinds_of, load_crops
-from baselines.devices import choose_device, use_bf16
 from baselines.interruption import Interruption
 from baselines.journal import Say, Sink, sentences
 from baselines.layout import DataFolder
@@ -21,8 +20,6 @@ from baselines.lock import locked
 from baselines.ranks import ALONE, Ranks
 from baselines.schedule import plan_schedule
 from baselines.trainer import Trainer
-
-__all__ = ["choose_device", "train", "use_bf16"]
 
 
 def train(
