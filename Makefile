@@ -76,6 +76,10 @@ same-digest: $(PYTHON) ## the same bytes from environments with other versions o
 openapi: $(PYTHON) ## write docs/openapi.yaml, the description of the API
 	$(PYTHON) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
+.PHONY: bench-prediction
+bench-prediction: $(PYTHON) ## speed and memory of prediction beside MONAI's sliding window
+	$(PYTHON) -m benchmarks.prediction
+
 .PHONY: bench-upload
 bench-upload: $(PYTHON) ## 4 GiB through the real server with kills of both sides, beside cp + sha256sum
 	$(PYTHON) -m benchmarks.upload
