@@ -12,6 +12,7 @@ from baselines.box import Box
 from baselines.checkpoint import heads_in, network_of
 from baselines.config import Config, advice
 from baselines.crops import TrainingCrop
+from baselines.memory import counted
 from baselines.schedule import Schedule
 
 
@@ -47,6 +48,7 @@ def summarise(config: Config, crops: Sequence[TrainingCrop], schedule: Schedule)
         "network": _network(config),
         "channels": str(heads_in(config).channels),
         "weights": f"{weights / 1e6:.2f} million",
+        "memory": f"about {counted(config) / 1e9:.2f} GB to train",
         **_training_facts(config, schedule),
     }
     return Summary(facts, _label_rows(config, crops), tuple(_remarks(config, crops)))

@@ -42,6 +42,12 @@ def test_the_schedule_is_told_in_iterations_and_epochs(phantom):
     assert summary.facts["iterations"] == "15 (3 epochs)"  # 2 crops, 10 patches each, 4 at once
 
 
+def test_memory_is_told_and_grows_with_the_batch(phantom):
+    told = [summary_of(phantom, tiny(batch=n))[0].facts["memory"] for n in (1, 64)]
+    small, large = (float(text.split()[1]) for text in told)
+    assert 0 <= small < large < 10
+
+
 def test_a_label_without_a_voxel_is_remarked_upon(phantom):
     config = tiny()
     labels, crops = load_crops(phantom, config, progress=lambda _: None)
