@@ -63,7 +63,11 @@ def test_every_level_holds_voxels_of_the_finest_and_says_where_they_lie(tmp_path
 def test_the_scorer_finds_the_level_nearest_to_a_voxel_size(tmp_path):
     create_result(tmp_path / "mito", GRID, np.uint8)[:] = 1
     add_levels(tmp_path / "mito")
-    read = lambda name: p.read_bytes() if (p := tmp_path / "mito" / name).is_file() else None  # noqa: E731
+
+    def read(name):
+        path = tmp_path / "mito" / name
+        return path.read_bytes() if path.is_file() else None
+
     assert describe(read, like=(40.0, 38.0, 38.0)).folder == "s2"
 
 
