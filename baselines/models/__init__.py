@@ -28,4 +28,4 @@ def build_model(
     if family != "monai" or net not in NETS:
         known = ", ".join(["unet", *(f"monai:{name}" for name in NETS)])
         raise ConfigError(f"model.name {config.name} is unknown; known are: {known}.")
-    return MonaiNet(net, config, channels=channels, patch=patch)
+    return MonaiNet(net, config, channels=channels)

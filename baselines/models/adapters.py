@@ -19,7 +19,7 @@ def _widths(config: ModelConfig) -> list[int]:
     return [min(config.width * 2**level, config.most) for level in range(config.levels)]
 
 
-def _unet(nets: ModuleType, config: ModelConfig, common: dict[str, Any], _: Any) -> nn.Module:
+def _unet(nets: ModuleType, config: ModelConfig, common: dict[str, Any]) -> nn.Module:
     net: nn.Module = nets.UNet(
         spatial_dims=config.dims, channels=_widths(config), strides=[2] * (config.levels - 1),
         num_res_units=2, **common,
@@ -27,14 +27,14 @@ def _unet(nets: ModuleType, config: ModelConfig, common: dict[str, Any], _: Any)
     return net
 
 
-def _basic_unet(nets: ModuleType, config: ModelConfig, common: dict[str, Any], _: Any) -> nn.Module:
+def _basic_unet(nets: ModuleType, config: ModelConfig, common: dict[str, Any]) -> nn.Module:
     widths = _widths(config)[:5]
     features = (*widths, *widths[-1:] * (5 - len(widths)), config.width)  # five levels, always
     net: nn.Module = nets.BasicUNet(spatial_dims=config.dims, features=features, **common)
     return net
 
 
-def _dynunet(nets: ModuleType, config: ModelConfig, common: dict[str, Any], _: Any) -> nn.Module:
+def _dynunet(nets: ModuleType, config: ModelConfig, common: dict[str, Any]) -> nn.Module:
     net: nn.Module = nets.DynUNet(
         spatial_dims=config.dims, kernel_size=[3] * config.levels,
         strides=[1] + [2] * (config.levels - 1), upsample_kernel_size=[2] * (config.levels - 1),
@@ -43,18 +43,11 @@ def _dynunet(nets: ModuleType, config: ModelConfig, common: dict[str, Any], _: A
     return net
 
 
-def _segresnet(nets: ModuleType, config: ModelConfig, common: dict[str, Any], _: Any) -> nn.Module:
+def _segresnet(nets: ModuleType, config: ModelConfig, common: dict[str, Any]) -> nn.Module:
     net: nn.Module = nets.SegResNet(
         spatial_dims=config.dims, init_filters=config.width,
         blocks_down=[1] + [2] * (config.levels - 1), blocks_up=[1] * (config.levels - 1), **common,
     )  # fmt: skip
-    return net
-
-
-def _unetr(nets: ModuleType, config: ModelConfig, common: dict[str, Any], size: Any) -> nn.Module:
-    net: nn.Module = nets.UNETR(
-        img_size=size, spatial_dims=config.dims, feature_size=config.width, **common
-    )
     return net
 
 
@@ -64,26 +57,29 @@ NETS: dict[str, tuple[Callable[..., nn.Module], Callable[[int], int]]] = {
     "BasicUNet": (_basic_unet, lambda _: 16),
     "DynUNet": (_dynunet, lambda levels: 2 ** (levels - 1)),
     "SegResNet": (_segresnet, lambda levels: 2 ** (levels - 1)),
-    "UNETR": (_unetr, lambda _: 16),
 }
 
 
 class MonaiNet(nn.Module):
-    """A network of MONAI; raw and logits as those of `UNet`, isotropic, without a stem."""
+    """A network of MONAI; raw and logits as those of `UNet`, isotropic, without a stem.
 
-    def __init__(
-        self, name: str, config: ModelConfig, *, channels: int, patch: tuple[int, ...]
-    ) -> None:
+    Of the settings it takes dims, context, width, most and levels, DynUNet the block, too.
+    """
+
+    def __init__(self, name: str, config: ModelConfig, *, channels: int) -> None:
         super().__init__()
-        for key in ("stem", "deep_supervision"):
-            if getattr(config, key) not in (1, False):
+        for key, given in (
+            ("stem", config.stem > 1),
+            ("deep_supervision", config.deep_supervision),
+        ):
+            if given:
                 raise ConfigError(f"model.{key} is a setting of unet, not of monai:{name}.")
         make, multiple = NETS[name]
         self.dims, self.channels, self.context = config.dims, channels, config.context
         step = multiple(config.levels)
         self.multiple: Shape = (step if config.dims == 3 else 1, step, step)
         common = {"in_channels": 2 * config.context + 1, "out_channels": channels}
-        self.net = make(_nets(name), config, common, patch[-config.dims :])
+        self.net = make(_nets(name), config, common)
 
     def forward(self, raw: Tensor) -> Tensor:
         """Logits (N, channels, Z, Y, X)."""
