@@ -48,9 +48,9 @@ format: $(PYTHON) ## rewrite files in the house format
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-.PHONY: bench-real
-bench-real: $(PYTHON) ## train on real electron microscopy and compare with the random forest
-	$(PYTHON) benchmarks/real_em.py --set training.iterations=3000 --set training.seconds=1800
+.PHONY: bench-baselines
+bench-baselines: $(PYTHON) ## our networks on real microscopy, beside a random forest, MONAI's and others
+	$(PYTHON) -m benchmarks.baselines
 
 .PHONY: golden
 golden: $(PYTHON) ## the official protocol against the challenge's own recorded results
