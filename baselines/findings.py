@@ -87,6 +87,8 @@ def text_of(inspection: Inspection) -> Iterator[str]:
         yield _label_line(name, inspection)
     for check, rules in CHECKS.items():
         found = [finding for finding in inspection.findings if finding.rule in rules]
+        if not (found or inspection.crops):
+            continue  # nothing was looked at
         worst = next((s for s in Severity if any(f.severity is s for f in found)), None)
         word = {None: "OK", Severity.ERROR: "FAIL", Severity.WARNING: "WARN"}.get(worst, "NOTE")
         yield f"{word:<4} {check}"

@@ -17,12 +17,32 @@ from baselines.presence import data_around
 from baselines.readers import InMemory, Reader, Stacked
 from baselines.stack import IMAGES, read_stack
 from evaluator.errors import Unreadable
-from evaluator.geometry import Nanometres, VoxelGrid
+from evaluator.geometry import Nanometres, Shape, VoxelGrid
 from evaluator.tiff import DAMAGE, is_tiff, natural, open_stack
-from evaluator.volume import open_levels
+from evaluator.volume import Volume, open_levels
 
 UNSIZED: Nanometres = (1.0, 1.0, 1.0)
 Data = Callable[[Box, Box], Box | None]
+
+
+@dataclass(frozen=True)
+class Named:
+    """An array whose damage is told with its path."""
+
+    source: Volume
+    where: Path
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels (Z, Y, X)."""
+        return self.source.shape
+
+    def read(self, start: Shape, stop: Shape) -> np.ndarray:
+        """A box of it.  Raises Unreadable if a chunk is damaged."""
+        try:
+            return self.source.read(start, stop)
+        except Unreadable as error:
+            raise Unreadable(f"{self.where}: {error} Fetch or write it again.") from error
 
 
 def everywhere(core: Box, region: Box) -> Box | None:
@@ -96,7 +116,8 @@ def _zarr_levels(
         folder = path / volume.meta.folder
         known = tuple(fetched(folder)) if fetched else ()
         grid = volume.grid or VoxelGrid(volume.shape, size)
-        levels.append(Level(volume, grid, partial(data_around, volume.meta, folder, known)))
+        data = partial(data_around, volume.meta, folder, known)
+        levels.append(Level(Named(volume, folder), grid, data))
     return tuple(levels)
 
 
@@ -114,6 +135,8 @@ def _open_planes(path: Path, channel: int) -> tuple[Reader, Nanometres | None]:
     try:
         stack = open_stack(path)
     except Unreadable as error:
+        if "channels" not in str(error):
+            raise
         raise DataError(f"{error} Or choose a channel of it with data.channel.") from error
     return Stacked(stack), stack.voxel_size
 

@@ -15,7 +15,7 @@ from baselines.layout import DataError, ShapesDiffer, TooManyClasses
 from baselines.levels import alike
 from baselines.sources import Source, SourceCrop, open_source
 from baselines.stack import IMAGES
-from evaluator.errors import EvaluatorError, Unreadable
+from evaluator.errors import EvaluatorError, Unreadable, meant
 from evaluator.manifest import Kind
 
 Progress = Callable[[str], None]
@@ -29,7 +29,8 @@ def inspect(
 
     objects: measure them, too.  What is wrong with the data is a finding, and never raised.
     """
-    findings = list(_of_files(data, config))
+    faulty = dict(_of_files(data, config))
+    findings = [finding for found in faulty.values() for finding in found]
     try:
         source = open_source(data, config.data)
     except EvaluatorError as error:
@@ -39,7 +40,8 @@ def inspect(
     for crop in source.crops:
         progress(f"looking at {crop.name}")
         look, found = _look_at(crop, source, config, objects=objects)
-        findings += found
+        # A file at fault also stops its reader; once is enough.
+        findings += [f for f in found if not any(str(file) in f.message for file in faulty)]
         looks += [look] if look is not None else []
     findings += [*_of_labels(looks, source, config), *_of_objects(looks, config), *_of_grey(looks)]
     return Inspection(tuple(looks), dict(source.kinds), tuple(dict.fromkeys(findings)))
@@ -56,14 +58,15 @@ def require_sound(data: Path, config: Config, *, progress: Progress = print) -> 
         raise DataError("\n".join(errors))
 
 
-def _of_files(data: Path, config: Config) -> Iterator[Finding]:
-    """Faults of single files, where images and masks lie in folders."""
+def _of_files(data: Path, config: Config) -> Iterator[tuple[Path, list[Finding]]]:
+    """Files with their faults, where images and masks lie in folders."""
     if config.data.layout not in ("auto", "images"):
         return
     for folder, mask in ((config.data.images, False), (config.data.masks, True)):
         for file in images_below(data / folder):
-            for rule, message in faults_of(file, mask=mask, channel=config.data.channel):
-                yield Finding(Severity.ERROR, rule, message)
+            faults = faults_of(file, mask=mask, channel=config.data.channel)
+            if found := [Finding(Severity.ERROR, rule, message) for rule, message in faults]:
+                yield file, found
 
 
 def _of_error(error: EvaluatorError, crop: str = "") -> Finding:
@@ -123,21 +126,34 @@ def _is_file(raw: Image) -> bool:
 
 def _of_labels(looks: list[CropLook], source: Source, config: Config) -> Iterator[Finding]:
     """Labels without a voxel, and voxel sizes that differ."""
-    for name in config.data.labels or source.labels:
-        times = [look for look in looks if name in look.labels]
-        derived = not times and source.contains.get(name)
-        if looks and not derived and not any(look.labels[name].voxels for look in times):
-            severity = Severity.WARNING if config.data.skip_empty else Severity.ERROR
-            said = (
-                f"no annotated voxels for class(es): {name} (annotated in {len(times)} of "
-                f"{len(source.crops)} crops). Leave it out, or set data.skip_empty = true."
-            )
-            yield Finding(severity, "no-voxels", said)
+    wanted = config.data.labels or source.labels
+    empty = [name for name in wanted if _is_empty(name, looks, source)]
+    may_miss = config.data.skip_empty or not config.data.labels
+    severity = Severity.WARNING if may_miss and len(empty) < len(wanted) else Severity.ERROR
+    for name in empty:
+        times = sum(name in crop.labels for crop in source.crops)
+        advice = (
+            "Leave it out, or set data.skip_empty = true." if times
+            else f"Labels of the data are {', '.join(source.labels)}{meant(name, source.labels)}."
+        )  # fmt: skip
+        said = (
+            f"no annotated voxels for class(es): {name} (annotated in {times} of "
+            f"{len(source.crops)} crops). {'It is left out.' if may_miss else advice}"
+        )
+        yield Finding(severity, "no-voxels", said)
     sizes = sorted({look.voxel_size for look in looks})
     if not config.data.voxel_size and not all(alike(size, sizes[0]) for size in sizes):
         listed = ", ".join(map(str, sizes[:5]))
         said = f"raw has different voxel sizes: {listed} nm. Set data.voxel_size."
         yield Finding(Severity.WARNING, "voxel-size", said)
+
+
+def _is_empty(name: str, looks: list[CropLook], source: Source) -> bool:
+    """Whether no voxel of a label was seen, and every annotation of it was."""
+    annotated = {crop.name for crop in source.crops if name in crop.labels}
+    seen = {look.name: look.labels[name].voxels for look in looks if name in look.labels}
+    derived = not annotated and bool(source.contains.get(name))
+    return bool(looks) and not derived and annotated == seen.keys() and not any(seen.values())
 
 
 def _of_objects(looks: list[CropLook], config: Config) -> Iterator[Finding]:

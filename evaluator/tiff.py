@@ -129,6 +129,8 @@ def _read(path: Path, start: int, stop: int) -> np.ndarray:
 
 
 def _series(file: tifffile.TiffFile, path: Path) -> Any:
+    if not file.series:
+        raise Unreadable(f"{path}: it is no TIFF stack, or damaged: it holds no image.")
     if len(file.series) != 1:
         raise Unreadable(
             f"{path}: it holds {len(file.series)} images of different kinds; "

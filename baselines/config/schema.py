@@ -69,7 +69,9 @@ class DataConfig:
     )  # fmt: skip
     allow_coarse: tuple[str, ...] = setting((), "Labels that may be coarser than that.")
     drop_empty: bool = setting(False, "Leave out crops in which no chosen label has a voxel.")
-    skip_empty: bool = setting(False, "Leave out labels that nobody annotated, with a word.")
+    skip_empty: bool = setting(
+        False, "Leave out labels that were asked for and have no voxel, with a word."
+    )
     cache_gb: float = setting(
         4.0, "Crops that are together larger are read from disk, patch by patch.", least=0,
         unit="GB",

@@ -22,6 +22,11 @@ def open_source(data: DataFolder | Path, config: DataConfig) -> Source:
     Raises DataError if there are none.
     """
     root = data.root if isinstance(data, DataFolder) else data
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is no folder: give the folder of data, or make one with `baselines phantom`, "
+            "`import-stack` or `fetch`."
+        )
     layout = config.layout if config.layout != "auto" else _layout_of(root, config)
     return _OPENERS[layout](root, config)
 

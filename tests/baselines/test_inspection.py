@@ -205,11 +205,39 @@ def test_a_label_that_nobody_annotated_is_named_with_how_often_it_was_looked_for
     shutil.copytree(phantom.root, tmp_path / "d")
     for crop in phantom.manifest(Split.TRAIN).crops:
         shutil.rmtree(tmp_path / "d/train" / crop / "labels/ves/0", ignore_errors=True)
-    found = look(tmp_path / "d")
+    asked = {"labels": ["cell", "ves"]}
+    found = look(tmp_path / "d", data=asked)
     assert rules(found) == ["no-voxels"]
     assert "no annotated voxels for class(es): ves (annotated in 2 of 2 crops)" in said(found)
-    assert look(tmp_path / "d", data={"skip_empty": True}).sound
+    assert look(tmp_path / "d", data=asked | {"skip_empty": True}).sound
     assert look(tmp_path / "d", data={"labels": ["cell"]}).sound
+    every = look(tmp_path / "d")
+    assert every.sound
+    assert rules(every, Severity.WARNING) == ["no-voxels"]
+    assert "ves (annotated in 2 of 2 crops). It is left out." in said(every)
+    assert rules(look(tmp_path / "d", data={"labels": ["ves"], "skip_empty": True})) == [
+        "no-voxels"
+    ]
+
+
+def test_a_label_that_there_is_not_is_answered_with_the_nearest(phantom):
+    found = look(phantom.root, data={"labels": ["mitoo"]})
+    assert rules(found) == ["no-voxels"]
+    assert "(did you mean mito?)" in said(found)
+    assert "cell, ecs, er" in said(found)
+
+
+def test_a_damaged_chunk_is_told_with_its_array_and_no_label_is_called_empty_for_it(
+    phantom, tmp_path
+):
+    shutil.copytree(phantom.root, tmp_path / "d")
+    chunks = (tmp_path / "d/train").glob("*/raw/s0/0/0/0")
+    places = [chunk.parents[2] for chunk in chunks if chunk.write_bytes(b"no chunk at all")]
+    found = look(tmp_path / "d", data={"labels": ["mito"]})
+    assert rules(found) == ["unreadable"]
+    assert len(places) == 2
+    for place in places:
+        assert f"{place}: a chunk is damaged" in said(found)
 
 
 def test_patches_smaller_than_objects_get_a_note_but_not_in_z_of_a_planar_network(folder):
@@ -225,10 +253,20 @@ def test_an_unknown_voxel_size_is_told_once(folder):
     assert "1 nm is assumed. Set data.voxel_size" in said(found)
 
 
-def test_a_folder_without_data_is_one_finding(tmp_path):
+def test_a_folder_without_data_is_one_finding_and_no_check_is_called_passed(tmp_path):
     found = look(tmp_path)
     assert rules(found) == ["data"]
     assert "has no annotated crops" in said(found)
+    assert [line[:4] for line in text_of(found)] == ["FAIL", "    "]
+    assert "is no folder" in said(look(tmp_path / "nowhere"))
+
+
+def test_a_file_at_fault_is_told_once(folder):
+    image = folder / "images/s1.tif"
+    tifffile.imwrite(image, np.zeros((24, 24, 3), np.uint8), photometric="rgb")
+    found = look(folder)
+    assert said(found).count("s1.tif") == 1
+    assert rules(found) == ["dtype"]
 
 
 def test_training_is_refused_with_every_error_and_hears_the_warnings(folder):
