@@ -42,8 +42,8 @@ def augment(
 
 def relight(raw: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Other contrast, brightness, gamma and more noise.  raw: (N, 1, Z, Y, X), mean 0, spread 1."""
-    drawn = torch.randn((4, len(raw), 1, 1, 1, 1), generator=generator).to(raw.device)
-    gain, bias, gamma, noise = drawn
+    drawn = torch.randn((4, len(raw), 1, 1, 1, 1), generator=generator)
+    gain, bias, gamma, noise = drawn.to(raw.device, non_blocking=True)  # or a GPU is waited for
     if config.gamma:
         # Gamma bends the grey scale around -2 .. 2, where nearly all values lie.
         raw = ((raw + 2.5) / 5).clamp(min=1e-3).pow((config.gamma * gamma).exp()) * 5 - 2.5

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import resource
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from baselines.config import ConfigError
+
+Forward = Callable[..., Any]
+AHEAD = 2  # pieces of work that a GPU is given before it has done the ones before
 
 
 def choose_device(name: str) -> torch.device:
@@ -24,6 +32,8 @@ def choose_device(name: str) -> torch.device:
     if name != "cpu" and torch.cuda.is_available():
         own = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
         torch.cuda.set_device(own)
+        # Patches and tiles have one size throughout: it pays to try which convolution is fastest.
+        torch.backends.cudnn.benchmark = True
         return torch.device("cuda", own)
     if "OMP_NUM_THREADS" not in os.environ:
         # Half of the processors.  Threads that wait for each other spin: where something else runs
@@ -37,7 +47,8 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        # Older GPUs emulate it, too.
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Processors without the instruction emulate it, which is slower than float32.
     return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
@@ -45,6 +56,61 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 def use_compile(setting: str, device: torch.device) -> bool:
     """Whether to compile the network: by itself on a GPU only, where it pays within a minute."""
     return setting == "on" or (setting == "auto" and device.type == "cuda")
+
+
+def compiled(forward: Forward, setting: str, device: torch.device) -> Forward:
+    """A network's forward pass, compiled if `use_compile` says so.
+
+    Where the compiler was not asked for and does not work, say because the machine has none, the
+    network runs as it is, with a warning of torch's.
+    """
+    if not use_compile(setting, device):
+        return forward
+    torch._dynamo.config.suppress_errors = setting == "auto"
+    return torch.compile(forward)
+
+
+class Pace:
+    """Keeps a loop from running far ahead of the GPU that does its work; of a CPU it never does.
+
+    Without it, a loop would use up its patches in a moment and then wait for the losses, and
+    nobody could tell what an iteration takes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.marks: deque[torch.cuda.Event] = deque()
+
+    def keep(self) -> None:
+        """After what was begun: wait until at most AHEAD such pieces of work are not done."""
+        if self.device.type == "cuda":
+            self.marks.append(_marked())
+            if len(self.marks) > AHEAD:
+                self.marks.popleft().synchronize()
+
+
+def brought(tensor: Tensor) -> Callable[[], np.ndarray]:
+    """Begin to copy a tensor to the machine's memory; the function that is returned waits for it.
+
+    The tensor must not be written to meanwhile.
+    """
+    there = tensor.to("cpu", non_blocking=True)  # from a GPU into pinned memory
+    if tensor.device.type != "cuda":
+        return there.numpy
+    copied = _marked()
+
+    def wait() -> np.ndarray:
+        copied.synchronize()
+        return there.numpy()
+
+    return wait
+
+
+def _marked() -> torch.cuda.Event:
+    """Happens when the GPU has done all that it was given so far."""
+    mark = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch has no types
+    mark.record()
+    return mark
 
 
 def peak_memory_gb(device: torch.device) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from baselines.blockwise import Predictor, predict_box, stream
 from baselines.box import Box
 from baselines.checkpoint import Run
 from baselines.config import Config
-from baselines.devices import use_bf16
+from baselines.devices import brought, use_bf16
 from baselines.levels import OnGrid
 from baselines.light import Light
 from baselines.predictors import predictor_of
@@ -79,7 +79,8 @@ class Engine:
         with ThreadPoolExecutor(max_workers=1) as writer:
             ahead = None
             for part, probability in self._predicted(box):
-                levels = probability.mul_(255).round_().to(torch.uint8).cpu().numpy()
+                # A GPU goes on with the next part while this one is on its way to the disk.
+                levels = brought(probability.mul_(255).round_().to(torch.uint8))
                 if ahead is not None:
                     yield ahead.result()
                 ahead = writer.submit(self._write, part, levels)
@@ -111,7 +112,8 @@ class Engine:
         )  # fmt: skip
         return found.transpose(0, *(1 + np.argsort(axes)))
 
-    def _write(self, part: Box, levels: np.ndarray) -> Box:
+    def _write(self, part: Box, brought_levels: Callable[[], np.ndarray]) -> Box:
+        levels = brought_levels()
         for path, channels in self.stored.items():
             array, found = self.arrays[path], levels[channels]
             if array.ndim == 3:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -66,9 +66,9 @@ def _loss(
         seen.append(known[here].any())
         labels.append(each[here].sum() / known[here].sum().clamp(min=1))
     parts = dict(zip(heads.names, each.detach(), strict=True))
-    masks = list(heads.masks)
-    dice = soft_dice(logits.detach()[:, masks], target[:, masks], weight[:, masks], across=across)
-    parts["dice"] = (dice * known[masks]).sum() / known[masks].sum().clamp(min=1)
+    masks = [chosen(values, heads.masks) for values in (logits.detach(), target, weight)]
+    dice, seen_masks = soft_dice(*masks, across=across), chosen(known, heads.masks, dim=0)
+    parts["dice"] = (dice * seen_masks).sum() / seen_masks.sum().clamp(min=1)
     return torch.stack(labels).sum() / torch.stack(seen).sum().clamp(min=1), parts
 
 
@@ -90,13 +90,19 @@ def _channels(
         )
     if not heads.graded:
         return masks
-    graded = list(heads.graded)
-    return masks.index_copy(
-        0, torch.tensor(graded, device=logits.device),
-        cross_entropy(
-            logits[:, graded], target[:, graded], weight[:, graded], most=1.0, across=across
-        ),
-    )  # fmt: skip
+    parts = [chosen(values, heads.graded) for values in (logits, target, weight)]
+    graded = cross_entropy(*parts, most=1.0, across=across)
+    return masks.index_copy(0, index_of(heads.graded, logits.device), graded)
+
+
+def chosen(values: Tensor, channels: Sequence[int], *, dim: int = 1) -> Tensor:
+    """Some channels of a tensor, in the order given."""
+    return values.index_select(dim, index_of(channels, values.device))
+
+
+def index_of(channels: Sequence[int], device: torch.device) -> Tensor:
+    """Numbers of channels on a device.  For a list as an index, a GPU would be waited for."""
+    return torch.tensor(channels, dtype=torch.long).to(device, non_blocking=True)
 
 
 def _sum(values: Tensor, across: Sums) -> Tensor:

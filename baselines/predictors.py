@@ -46,9 +46,11 @@ class Committee:
         with torch.inference_mode(), torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.bf16
         ):  # fmt: skip
-            if not self.uncertain:
-                return _mean(self.votes(raw.to(self.device, non_blocking=True)))
-            return self._with_doubt(raw.to(self.device, non_blocking=True))
+            if self.device.type == "cuda" and not raw.is_cuda:
+                # From other memory a copy waits for all that the GPU was given before.
+                raw = raw.pin_memory()
+            raw = raw.to(self.device, non_blocking=True)
+            return self._with_doubt(raw) if self.uncertain else _mean(self.votes(raw))
 
     def votes(self, raw: Tensor) -> Iterator[Tensor]:
         """Probabilities of every model for the tile turned every way, turned back."""

@@ -6,6 +6,7 @@ the same next batch, and any number of threads may make batches ahead.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -24,6 +25,7 @@ from evaluator.geometry import Shape
 from evaluator.manifest import Kind
 
 MOST_WORKERS = 8
+MOST_AHEAD = 4e9  # bytes of batches that wait: of pinned memory, if for a GPU
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,30 @@ class Patches:
     def batches(self, first: int, last: int) -> Generator[Batch, None, None]:
         """The batches of iterations first .. last - 1, made ahead by some threads."""
         workers = threads_of(self.config.training.workers)
-        ahead = range(first, last)
         makers = ThreadPoolExecutor(workers, thread_name_prefix="patches")
+        ahead = max(2, min(2 * workers, int(MOST_AHEAD // self.batch_bytes)))
         try:
-            queue = deque(makers.submit(self.batch, n) for n in ahead[: 2 * workers])
-            for n in ahead:
+            queue = deque(makers.submit(self.batch, n) for n in range(first, last)[:ahead])
+            for n in range(first, last):
                 batch = queue.popleft().result()
-                if n + 2 * workers < last:
-                    queue.append(makers.submit(self.batch, n + 2 * workers))
+                if n + ahead < last:
+                    queue.append(makers.submit(self.batch, n + ahead))
                 yield batch
         finally:
             makers.shutdown(cancel_futures=True)
+
+    @property
+    def batch_bytes(self) -> int:
+        """What a batch takes in memory, more or less."""
+        training = self.config.training
+        voxels = training.batch * math.prod(training.patch)
+        return voxels * (4 + len(self.labels) * (2 if self.masks else 5))
+
+    @property
+    def masks(self) -> bool:
+        """Whether no label has objects, so that ids are 0 or 1."""
+        kinds = [self.config.trained.kinds.get(label) for label in self.labels]
+        return all(kind == Kind.SEMANTIC for kind in kinds)
 
     def batch(self, iteration: int) -> Batch:
         """The batch of an iteration."""
@@ -94,10 +109,9 @@ class Patches:
         random = np.random.default_rng([self.config.training.seed, iteration, number])
         crop, start = self.places.draw(random, (z, y, x))
         box = Box(start, (start[0] + z, start[1] + y, start[2] + x))
-        kinds = [self.config.trained.kinds.get(label) for label in self.labels]
         return cut(
             crop, box, self.labels, boxes=crop.training, context=self.config.model.context,
-            masks=all(kind == Kind.SEMANTIC for kind in kinds),
+            masks=self.masks,
         )  # fmt: skip
 
 

@@ -27,6 +27,21 @@ class Standing:
     validation: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What has to be done after an iteration."""
+
+    telling: bool
+    validating: bool
+    saving: bool
+    stopping: bool
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to do, for which the losses must be known."""
+        return self.telling or self.validating or self.saving or self.stopping
+
+
 @dataclass
 class Window:
     """What has not been told yet: losses, voxels of masks (3, L), and where the time went."""

@@ -10,6 +10,7 @@ import edt
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from baselines.heads import AFFINITY, BCD, COMPONENTS, Head, Heads
 
@@ -120,10 +121,20 @@ def distances(ids: Tensor, known: Tensor, head: Head) -> Tensor:
     depth = way(ids, known, head)
     # Objects of different patches of the batch are different objects.
     first = torch.arange(len(ids), device=ids.device).view(-1, 1, 1, 1) << 32
-    _, number = torch.unique(ids.long() + first, return_inverse=True)
-    deepest = depth.new_zeros(int(number.max()) + 1)
+    number = numbered(ids.long() + first)
+    deepest = depth.new_zeros(number.numel())
     deepest.scatter_reduce_(0, number.flatten(), depth.flatten(), "amax")
     return depth / deepest[number].clamp(min=1e-6)
+
+
+def numbered(ids: Tensor) -> Tensor:
+    """The same objects with the numbers 0, 1, 2 … in the order of their ids.
+
+    As torch.unique counts them, but a GPU is not waited for.
+    """
+    ordered, place = ids.flatten().sort()
+    rank = functional.pad(ordered.diff() != 0, (1, 0)).cumsum(0)
+    return torch.empty_like(rank).scatter_(0, place, rank).view(ids.shape)
 
 
 def _far(head: Head) -> float:

@@ -23,7 +23,7 @@ from baselines.checkpoint import Run, heads_in
 from baselines.config import Config, ConfigError
 from baselines.crops import TrainingCrop
 from baselines.curves import draw_curves
-from baselines.devices import is_out_of_memory, peak_memory_gb, use_bf16, use_compile
+from baselines.devices import Pace, compiled, is_out_of_memory, peak_memory_gb, use_bf16
 from baselines.diagnosis import memory_hints
 from baselines.interruption import Interruption
 from baselines.journal import Event, Noted, Sink, Trained, Validated
@@ -32,7 +32,7 @@ from baselines.outcome import results_of
 from baselines.ranks import Ranks
 from baselines.sampling import Batch, Patches
 from baselines.schedule import Schedule, learning_rate
-from baselines.standing import Standing, Window, on_cpu
+from baselines.standing import Due, Standing, Window, on_cpu
 from baselines.updates import follow, gradients, make_optimizer, step
 from baselines.validation import Tuned, Validation, tune_objects, validate
 from baselines.weights import load_weights
@@ -58,9 +58,8 @@ class Trainer:
         self.heads = heads_in(config)
         model.place(device)
         self.model = model
-        wrapped = ranks.wrap(model)
-        compiled = use_compile(config.training.compile, device)
-        self.forward = torch.compile(wrapped) if compiled else wrapped
+        self.forward = compiled(ranks.wrap(model), config.training.compile, device)
+        self.pace = Pace(device)
         self.bf16 = use_bf16(config.training.precision, device)
         self.optimizer = make_optimizer(model, config)
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -94,11 +93,15 @@ class Trainer:
             for batch in batches:
                 arrived = time.monotonic()
                 self.iterate(batch)
+                due = self.due()
+                sound = self.sound(due)
                 done = time.monotonic()
                 self.window.waited += arrived - clock
                 self.window.seconds += done - clock
-                if not self.after():
+                if not sound:
+                    self.roll_back()
                     return
+                self.after(due)
                 now, cpu_now = time.monotonic(), time.process_time()
                 self.at.seconds = self.agreed(self.at.seconds + now - clock)
                 self.at.cpu_seconds += cpu_now - cpu
@@ -114,16 +117,23 @@ class Trainer:
 
     def iterate(self, batch: Batch) -> None:
         """One update.  A batch nobody annotated changes nothing."""
-        settings, n = self.config.training, self.at.iteration
-        self.at.iteration += 1
-        if self.ranks.size == 1 and not batch.known.any():
+        # Numpy ends at the first annotated voxel, torch would count them all.
+        if self.ranks.size == 1 and not batch.known.numpy().any():
+            self.at.iteration += 1
             self.window.add(torch.zeros((), device=self.device), None)
             return
+        self.update(batch.to(self.device))
+
+    def update(self, batch: Batch) -> None:
+        """One update from a batch on the device, which may be overwritten.
+
+        Nothing in it waits for a GPU.
+        """
+        settings, n = self.config.training, self.at.iteration
+        self.at.iteration += 1
         rate = learning_rate(settings, self.done) / 2**self.at.halvings
         random = torch.Generator().manual_seed(_seed(settings.seed, n, self.ranks.rank))
-        batch = augment(
-            batch.to(self.device), self.config.augment, random, self.config.data.voxel_size
-        )
+        batch = augment(batch, self.config.augment, random, self.config.data.voxel_size)
         loss, counts = self.backward(batch, counted=n % COUNT_EVERY == 0)
         norm = step(self.optimizer, rate=rate, clip=settings.clip)
         follow(
@@ -160,27 +170,36 @@ class Trainer:
             f"out of memory: batches of {most} go through in {self.at.parts} parts from now on",
         ))  # fmt: skip
 
-    def after(self) -> bool:
-        """What is due after an update; False if the loss made it necessary to go back."""
-        n, last = self.at.iteration, self.ended
-        telling = last or n % TELL_EVERY == 0 or n % self.schedule.epoch == 0
-        validating = self.schedule.validate_every and n % self.schedule.validate_every == 0
-        saving = n % self.schedule.save_every == 0
-        stopping = self.asked_to_stop()
-        due = telling or validating or saving or stopping
-        # A GPU is not waited for at every iteration: nothing is kept before the losses are known.
-        if (due or self.device.type == "cpu") and not self.window.sound():
-            self.roll_back()
-            return False
-        if telling:
-            self.report()
-        if validating and not last:
-            self.validate()
-        if saving:
-            self.save()
-        if stopping:
-            self.stop()
+    def due(self) -> Due:
+        """What has to be done after this update."""
+        n, every = self.at.iteration, self.schedule.validate_every
+        return Due(
+            telling=self.ended or n % TELL_EVERY == 0 or n % self.schedule.epoch == 0,
+            validating=bool(every) and n % every == 0 and not self.ended,
+            saving=n % self.schedule.save_every == 0,
+            stopping=self.asked_to_stop(),
+        )
+
+    def sound(self, due: Due) -> bool:
+        """Whether the losses are finite, as far as they are known.
+
+        A GPU is not waited for at every iteration: nothing is kept before all are known.
+        """
+        if due.anything or self.device.type == "cpu":
+            return self.window.sound()
+        self.pace.keep()
         return True
+
+    def after(self, due: Due) -> None:
+        """Do what is due after an update."""
+        if due.telling:
+            self.report()
+        if due.validating:
+            self.validate()
+        if due.saving:
+            self.save()
+        if due.stopping:
+            self.stop()
 
     @property
     def done(self) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from baselines.config import Config
 from baselines.heads import Heads
-from baselines.losses import alone, loss_of
+from baselines.losses import alone, chosen, loss_of
 from baselines.sampling import Batch
 from baselines.targets import make_targets
 
@@ -62,9 +62,8 @@ def mask_counts(
 ) -> Tensor:
     """Annotated voxels of each label's mask: found, invented, missed; (3, L) float64."""
     finest = logits[0] if isinstance(logits, list) else logits
-    masks = list(heads.masks)
-    found, known = finest[:, masks] > 0, weight[:, masks] > 0
-    wanted = target[:, masks] > 0.5
+    found, known = chosen(finest, heads.masks) > 0, chosen(weight, heads.masks) > 0
+    wanted = chosen(target, heads.masks) > 0.5
     pairs = (found & wanted, found & ~wanted, ~found & wanted)
     return torch.stack([(pair & known).sum((0, 2, 3, 4)) for pair in pairs]).double()
 

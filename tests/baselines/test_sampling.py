@@ -1,6 +1,7 @@
 import dataclasses
 import threading
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -177,6 +178,36 @@ def test_threads_end_with_the_batches_even_if_nobody_takes_them_all():
     assert threading.active_count() > before
     batches.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("kind", ["semantic", "instance"])
+def test_large_batches_are_made_a_few_at_a_time(kind, monkeypatch):
+    config = settings(batch=2, workers=2)
+    config = dataclasses.replace(
+        config, trained=dataclasses.replace(config.trained, kinds={"a": kind})
+    )
+    patches = Patches([crop(a=corner())], ["a"], config)
+    one = patches.batch(0)
+    assert patches.batch_bytes == sum(part.nbytes for part in (one.raw, one.ids, one.known))
+    counted = Counted(patches.crops, patches.labels, config)
+    for most, expected in ((1e9, 5), (3 * patches.batch_bytes, 4), (1, 3)):
+        Counted.made.clear()
+        monkeypatch.setattr("baselines.sampling.MOST_AHEAD", most)
+        batches = counted.batches(0, 100)
+        next(batches)
+        time.sleep(0.2)
+        assert len(Counted.made) == expected  # the one that was taken, and those that wait
+        batches.close()
+
+
+class Counted(Patches):
+    """Patches that remember which batches were made."""
+
+    made: ClassVar[list[int]] = []
+
+    def batch(self, iteration):
+        self.made.append(iteration)
+        return super().batch(iteration)
 
 
 def middles(sampling, crops, labels=("a",), draws=200, patch=(1, 2, 2)):

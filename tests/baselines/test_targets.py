@@ -15,6 +15,7 @@ from baselines.targets import (
     distances,
     make_masks,
     make_targets,
+    numbered,
 )
 
 SIZE = (16.0, 8.0, 8.0)
@@ -205,3 +206,10 @@ def test_nothing_there_is_a_target_of_zeros():
     for one in (head(COMPONENTS), head(BCD), head(AFFINITY)):
         target, _ = targets(np.zeros((1, 4, 4), int), one)
         assert not target.any()
+
+
+def test_objects_are_numbered_in_the_order_of_their_ids():
+    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 9, (2, 3, 4, 5)) * 1_000_000_007)
+    expected = torch.unique(ids, return_inverse=True)[1]
+    torch.testing.assert_close(numbered(ids), expected)
+    assert numbered(torch.zeros(1, 1, 1, 1, dtype=torch.long)).tolist() == [[[[0]]]]

@@ -5,9 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.augment import augment
+from baselines.config import Config, build
+from baselines.devices import choose_device
 from baselines.heads import heads_of
+from baselines.losses import loss_of
 from baselines.models import build_model
 from baselines.sampling import Batch
+from baselines.targets import make_targets
 from baselines.updates import follow, gradients, make_optimizer, mask_counts, step
 from evaluator.manifest import Kind
 from tests.baselines.conftest import tiny
@@ -151,3 +156,54 @@ def test_counters_of_normalisation_are_copied_not_averaged():
     norm(torch.randn(2, 2, 4, 4))
     follow(average, norm.state_dict(), decay=0.5, iteration=100)
     assert average["num_batches_tracked"] == 1
+
+
+INSTANCES = {"cell": Kind.INSTANCE}
+
+
+def volume_settings(representation):
+    return build(
+        Config,
+        {
+            "model": {"dims": 3, "width": 8, "levels": 2},
+            "objects": {"representation": representation},
+        },
+        where="",
+    )
+
+
+@pytest.mark.parametrize("representation", ["components", "bcd", "affinity"])
+def test_an_update_asks_its_device_for_no_number(representation):
+    """On torch's meta device numbers do not exist: whoever asks for one fails.  On a GPU, it would
+    wait."""
+    config = volume_settings(representation)
+    heads = heads_of(LABELS, INSTANCES, config.objects, CUBES)
+    ids = torch.zeros(1, 2, 8, 16, 16, dtype=torch.int32, device="meta")
+    net = build_model(config.model, channels=heads.channels, voxel_size=CUBES).to("meta")
+    target, weight = make_targets(ids, ids.bool(), heads)
+    logits = net(torch.zeros(1, 1, 8, 16, 16, device="meta"))
+    loss, _ = loss_of(logits, target, weight, heads, config.loss)
+    loss.backward()
+    assert mask_counts(logits, target, weight, heads).shape == (3, 2)
+    assert step(make_optimizer(net, config), rate=1e-3, clip=1.0).is_meta
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("representation", ["components", "bcd", "affinity"])
+def test_a_gpu_is_not_waited_for_between_two_updates(representation):
+    gpu, config = choose_device("cuda"), volume_settings(representation)
+    heads = heads_of(LABELS, INSTANCES, config.objects, CUBES)
+    net = build_model(config.model, channels=heads.channels, voxel_size=CUBES)
+    net.place(gpu)
+    optimizer = make_optimizer(net, config)
+    ids = torch.randint(0, 3, (2, 2, 8, 16, 16), dtype=torch.int32)
+    given = Batch(torch.randn(2, 1, 8, 16, 16), ids, ids >= 0).pinned()
+    for n in range(3):
+        torch.cuda.set_sync_debug_mode("error" if n else "default")  # the first one sets things up
+        try:
+            random = torch.Generator().manual_seed(n)
+            batch = augment(given.to(gpu), config.augment, random, CUBES)
+            gradients(net, [batch], heads, config, bf16=True, counted=True)
+            step(optimizer, rate=1e-3, clip=1.0)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
