@@ -80,6 +80,11 @@ openapi: $(PYTHON) ## write docs/openapi.yaml, the description of the API
 bench-prediction: $(PYTHON) ## speed and memory of prediction beside MONAI's sliding window
 	$(PYTHON) -m benchmarks.prediction
 
+GPU_OPTIONS ?=
+.PHONY: bench-gpu
+bench-gpu: $(PYTHON) ## training and prediction on the GPU at hand; GPU_OPTIONS="--json FILE"
+	$(PYTHON) -m benchmarks.gpu $(GPU_OPTIONS)
+
 .PHONY: bench-upload
 bench-upload: $(PYTHON) ## 4 GiB through the real server with kills of both sides, beside cp + sha256sum
 	$(PYTHON) -m benchmarks.upload
