@@ -24,6 +24,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from baselines.config import Config, ConfigError, load_config, to_json
+from baselines.config.rules import settings_of
 from baselines.heads import Heads, heads_of
 from baselines.journal import Event, events_of, line_of, up_to
 from baselines.models import Network, build_model
@@ -70,9 +71,8 @@ class Run:
     def begin(self, config: Config) -> None:
         """Store the settings; an earlier run in this folder must have had the same."""
         if self.settings.is_file() and (old := load_config(self.settings)) != config:
-            changed = [
-                k for k in config.__dataclass_fields__ if getattr(old, k) != getattr(config, k)
-            ]
+            before = {key: value for key, value, _ in settings_of(old)}
+            changed = [key for key, value, _ in settings_of(config) if before[key] != value]
             raise ConfigError(
                 f"{self.folder} holds a run with other settings ({', '.join(changed)}): "
                 "continue it with the same ones, or choose another folder."
@@ -83,7 +83,10 @@ class Run:
     def config(self) -> Config:
         """The settings of the run.  Raises ConfigError if the folder holds no run."""
         if not self.settings.is_file():
-            raise ConfigError(f"{self.folder} holds no run: {self.settings.name} is missing.")
+            raise ConfigError(
+                f"{self.folder} holds no run: {self.settings.name} is missing. "
+                "`baselines train` makes one."
+            )
         return load_config(self.settings)
 
     def heads(self) -> Heads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
@@ -23,6 +24,7 @@ errors = Console(stderr=True)
 
 def main() -> None:
     """Entry point.  What the user can mend is one sentence and exit status 2."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damage is told by our sentence
     try:
         app()
     except EvaluatorError as error:

@@ -172,7 +172,10 @@ def _split(
         if mine.training or mine.validation:
             done.append(_training_crop(crop, mine, seen))
     if not any(crop.training for crop in done):
-        raise DataError("nothing is left to train on: every crop validates, or is left out.")
+        raise DataError(
+            "nothing is left to train on: every crop validates, or is left out; see split.kind and "
+            "split.fraction."
+        )
     return done
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from baselines.box import Box
 from baselines.layout import DataError
+from baselines.levels import SAME
+from baselines.presence import chunk_name
 from baselines.published import Wanted
 from baselines.store import Store
 from evaluator.errors import Unreadable
@@ -17,8 +19,6 @@ from evaluator.geometry import Nanometres
 from evaluator.manifest import Target
 from evaluator.metadata import ArrayMeta
 from evaluator.multiscale import describe_levels
-
-_ALIKE = 1.05  # voxels up to so many times as large count as the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,8 @@ class Need:
 
     def paths(self) -> Iterator[str]:
         """Their keys in the store."""
-        start, separator = _key_form(self.meta)
         for position in itertools.product(*self.counts):
-            yield f"{self.array}/{start}{separator.join(map(str, position))}"
+            yield f"{self.array}/{chunk_name(self.meta, position)}"
 
 
 @dataclass(frozen=True)
@@ -181,13 +180,13 @@ def _fitting(levels: Sequence[ArrayMeta], size: tuple[float, ...]) -> list[Array
     """The coarsest level that is not coarser than asked for; if all are, the finest."""
     fine = [
         level for level in levels
-        if all(a <= _ALIKE * b for a, b in zip(_size(level), size, strict=True))
+        if all(a <= SAME * b for a, b in zip(_size(level), size, strict=True))
     ]  # fmt: skip
     return [max(fine, key=lambda level: math.prod(_size(level)))] if fine else list(levels[:1])
 
 
 def _finer(size: Nanometres, than: Nanometres) -> bool:
-    return any(a * _ALIKE < b for a, b in zip(size, than, strict=True))
+    return any(a * SAME < b for a, b in zip(size, than, strict=True))
 
 
 def _size(level: ArrayMeta) -> Nanometres:
@@ -217,12 +216,3 @@ def _remembering(store: Store, path: str, files: dict[str, bytes]) -> Callable[[
         return content
 
     return read
-
-
-def _key_form(meta: ArrayMeta) -> tuple[str, str]:
-    """What a chunk's key begins with, and what stands between its numbers."""
-    if meta.driver == "zarr":
-        return "", str(meta.spec["dimension_separator"])
-    encoding = meta.spec["chunk_key_encoding"]
-    separator = str(encoding["configuration"]["separator"])
-    return ("" if encoding["name"] == "v2" else f"c{separator}"), separator

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from baselines.box import Box, blocks_of
+from baselines.config.rules import CLASS
 from baselines.layout import DataError, TooManyClasses
 from baselines.objects import components
 from baselines.readers import Reader
@@ -122,17 +123,14 @@ def narrow(ids: np.ndarray) -> np.ndarray:
 
 
 def parse_rules(classes: Mapping[str, str]) -> dict[str, MaskRule]:
-    """The rules that data.classes gives.  Raises DataError for one that makes no sense."""
+    """The rules that data.classes gives, which is checked with all settings (`config.rules`)."""
     rules = {}
     for name, text in classes.items():
-        found = re.fullmatch(r"(ids|\d+(?:,\d+)*):(semantic|instance)", text.replace(" ", ""))
-        if found is None or found[0] == "ids:semantic":
-            raise DataError(
-                f"data.classes: {name} is {text!r}; expected VALUE[,VALUE…]:semantic, "
-                "VALUE:instance or ids:instance."
-            )
-        values = () if found[1] == "ids" else tuple(map(int, found[1].split(",")))
-        rules[name] = MaskRule(values, Kind(found[2]))
+        found = re.fullmatch(CLASS, text.replace(" ", ""))
+        if found is None:
+            raise DataError(f"data.classes.{name} is {text!r}, which is no rule.")
+        values = tuple(map(int, found[1].split(","))) if found[1] else ()
+        rules[name] = MaskRule(values, Kind(found[2])) if values else IDS
     return rules
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from baselines import pairing
 from baselines.config import Config
-from baselines.images import UNSIZED, is_image, open_image
+from baselines.images import UNSIZED, open_image
 from baselines.layout import DataError, DataFolder, Split
 from baselines.levels import OnGrid, alike, open_level
 from baselines.light import Light
-from baselines.pairing import stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ def hidden_crops(data: DataFolder, names: Sequence[str] = ()) -> list[Subject]:
     crops = data.crops(Split.HIDDEN)
     if not crops:
         raise DataError(
-            f"{data.root} has no hidden crops to predict: no */raw in its hidden folder."
+            f"{data.root} has no hidden crops to predict: no */raw in its hidden folder. "
+            "Give a data folder, or images with --image or --images."
         )
     if missing := sorted(set(names) - set(crops)):
         raise DataError(
@@ -52,7 +53,7 @@ def images_at(paths: Iterable[Path]) -> list[Subject]:
 
     Their names, without endings, name the predictions.  Raises DataError if two have the same.
     """
-    subjects = [Subject(stem(path.name), path) for path in paths]
+    subjects = [Subject(pairing.stem(path.name), path) for path in paths]
     counts = Counter(subject.name for subject in subjects)
     if twice := sorted(name for name, n in counts.items() if n > 1):
         raise DataError(
@@ -65,11 +66,8 @@ def images_at(paths: Iterable[Path]) -> list[Subject]:
 
 
 def images_in(folder: Path) -> list[Subject]:
-    """Every image in a folder, each one by itself.  Raises DataError if there is none."""
-    found = images_at(sorted(path for path in folder.iterdir() if is_image(path)))
-    if not found:
-        raise DataError(f"{folder} holds no image: no TIFF, PNG or .zarr.")
-    return found
+    """Every image in a folder, each one by itself.  Raises DataError: none, or a name twice."""
+    return [Subject(name, path) for name, path in pairing.images_in(folder).items()]
 
 
 def doubts(subject: Subject, light: Light, config: Config, trained: Sequence[Light]) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 
 from baselines.board import board
 from baselines.checkpoint import Run, fingerprint_of, network_of
-from baselines.config import Config, ConfigError
+from baselines.config import Config
 from baselines.crops import TrainingCrop, common_voxel_size, kinds_of, load_crops
 from baselines.interruption import Interruption
 from baselines.journal import Say, Sink, sentences
@@ -35,10 +35,6 @@ def train(
     """
     labels, crops = load_crops(data, config, progress=progress)
     images = sum(bool(crop.training) for crop in crops)
-    if not images:
-        raise ConfigError(
-            "the split leaves no crop to train on: see split.kind and split.fraction."
-        )
     config = filled(config, data, labels, crops)
     schedule = plan_schedule(config, images)
     torch.manual_seed(config.training.seed)
@@ -52,6 +48,7 @@ def train(
         if ranks.first:
             run.begin(config)
         if done := finished(run):
+            progress(f"{run.folder} is done already: nothing is left to train.")
             return done
         with Interruption(run.stop) as interruption:
             trainer = Trainer(

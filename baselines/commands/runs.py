@@ -193,7 +193,11 @@ def list_runs(
     from baselines.inventory import listed
 
     table = Table("run", "name", "labels", "stage", "iterations", "best Dice", "size", box=None)
-    for run in listed(folder):
+    found = listed(folder)
+    if not found:
+        say(f"no runs in or below {folder}")
+        return
+    for run in found:
         best = "" if run.best is None else f"{run.best:.4f}"
         labels = ", ".join(run.labels[:4]) + (" …" if len(run.labels) > 4 else "")
         done = f"{run.iteration}/{run.iterations}"

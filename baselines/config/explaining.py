@@ -8,7 +8,7 @@ import typing
 from typing import Any
 
 from baselines.config.errors import ConfigError
-from baselines.config.reading import preset_table, presets
+from baselines.config.reading import in_words, preset_table, presets
 from baselines.config.rules import WORKSPACE_BETWEEN, WORKSPACE_CHOICES, settings_of
 from baselines.config.schema import Config
 
@@ -77,7 +77,7 @@ def allowed(field: Field) -> str:
         if known.get(bound) is not None
     )
     unit = f" {known['unit']}" if known.get("unit") else ""
-    return _kind(field) + bounds + unit
+    return in_words(str(field.type)) + bounds + unit
 
 
 def _article(key: str, value: Any, field: Field) -> str:
@@ -98,14 +98,3 @@ def _article(key: str, value: Any, field: Field) -> str:
 def _section_about(section: str) -> str:
     kind = typing.get_type_hints(Config)[section] if section else Config
     return (kind.__doc__ or "").strip()
-
-
-def _kind(field: Field) -> str:
-    """The type of a setting in words."""
-    names = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
-    text = str(field.type)
-    if text.startswith("tuple["):
-        return f"list of {names[text[6:].partition(',')[0]]}s"
-    if text.startswith("dict["):
-        return f"table of {names[text[5:-1].rpartition(' ')[2]]}s"
-    return names.get(text, text)

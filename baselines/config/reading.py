@@ -7,7 +7,6 @@ is touched.  What a file does not say is taken from its preset, and then from th
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import tomllib
 import types
@@ -18,6 +17,7 @@ from typing import Any
 from baselines.config.errors import ConfigError
 from baselines.config.rules import check
 from baselines.config.schema import Config
+from evaluator.errors import meant
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -42,10 +42,9 @@ def build(kind: type, table: Any, *, where: str) -> Any:
     hints = typing.get_type_hints(kind)
     for key in table:
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            hint = f"; did you mean {_join(where, near[0])}?" if near else ""
+            hint = meant(_join(where, key), [_join(where, name) for name in hints])
             known = ", ".join(hints)
-            raise ConfigError(f"unknown key {_join(where, key)}; known here are: {known}{hint}.")
+            raise ConfigError(f"unknown key {_join(where, key)}{hint}; known here are: {known}.")
     return kind(**{k: _convert(hints[k], v, where=_join(where, k)) for k, v in table.items()})
 
 
@@ -64,8 +63,7 @@ def preset_table(name: str) -> dict[str, Any]:
     """What a preset says.  Raises ConfigError if there is none of that name."""
     path = CONFIGS / "presets" / f"{name}.toml"
     if name not in presets():
-        near = difflib.get_close_matches(name, presets(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = meant(name, presets())
         raise ConfigError(f"preset is one of {', '.join(presets())}, not {name}{hint}.")
     return _read(path)
 
@@ -91,10 +89,9 @@ def _bundled(path: Path) -> Path:
     name = path.name.removesuffix(".toml")
     if path.parent == Path() and name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(
-        f"{path} is no file; the configurations that come along are: {', '.join(known)}{hint}."
+        f"{path} is no file{meant(name, known)}; the configurations that come along are: "
+        f"{', '.join(known)}."
     )
 
 
@@ -139,7 +136,17 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if origin is None and type(value) is hint:
         return value
     name = str(hint) if isinstance(hint, types.GenericAlias) else hint.__name__
-    raise ConfigError(f"{where} must be {name}, not {value!r}.")
+    raise ConfigError(f"{where} must be: {in_words(name)}; not {value!r}.")
+
+
+def in_words(kind: str) -> str:
+    """A type of the schema in words: list of numbers, for tuple[float, ...]."""
+    names = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
+    if kind.startswith("tuple["):
+        return f"list of {names[kind[6:].partition(',')[0]]}s"
+    if kind.startswith("dict["):
+        return f"table of {names[kind[5:-1].rpartition(' ')[2]]}s"
+    return names.get(kind, kind)
 
 
 def _join(where: str, key: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import string
@@ -12,6 +11,7 @@ from typing import Any
 
 from baselines.config.errors import ConfigError
 from baselines.config.schema import Config
+from evaluator.errors import meant
 
 # What the workspace's form offers: numbers between, or one of a few.
 WORKSPACE_BETWEEN = {
@@ -25,6 +25,8 @@ WORKSPACE_CHOICES = {
     "training.batch": (1, 2, 4, 8, 16, 32),
     "model.width": (32, 48, 64, 96, 128),
 }
+# Values of a mask and their kind; of ids, every value is an object.
+CLASS = r"(?:(\d+(?:,\d+)*):(semantic|instance)|ids:instance)"
 SMALLEST_LEVEL = 4  # voxels of a patch that the coarsest level still sees, along Y and X
 
 
@@ -81,8 +83,7 @@ def _check_bounds(key: str, value: Any, known: dataclasses.Field[Any]) -> None:
     """Each number within its bounds, each word among its choices; the nearest that may be."""
     choices = known.metadata.get("choices")
     if choices and value not in choices:
-        near = difflib.get_close_matches(str(value), map(str, choices), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = meant(str(value), map(str, choices))
         raise ConfigError(f"{key} is one of {', '.join(map(str, choices))}, not {value}{hint}.")
     least, most = known.metadata.get("least"), known.metadata.get("most")
     for number in _numbers(value):
@@ -114,7 +115,7 @@ def _data(config: Config) -> Iterator[str]:
     yield from _template("data.raw", data.raw)
     yield from _template("data.truth", data.truth, needed=("label",))
     for label, text in data.classes.items():
-        if not re.fullmatch(r"(ids|\d+(,\d+)*)(:(semantic|instance))?", text.replace(" ", "")):
+        if not re.fullmatch(CLASS, text.replace(" ", "")):
             yield (
                 f"data.classes.{label} is {text!r}; it must be values and a kind, as in "
                 "'2:instance', '3,4:semantic' or 'ids:instance'"

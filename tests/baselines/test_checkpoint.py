@@ -105,7 +105,7 @@ def test_weights_that_fit_but_mean_something_else_are_refused(tmp_path, name):
 
 def test_a_folder_with_another_run_is_refused_and_keeps_its_settings(tmp_path):
     run = begun(tmp_path)
-    with pytest.raises(ConfigError, match=r"other settings \(training\)"):
+    with pytest.raises(ConfigError, match=r"other settings \(training.lr\)"):
         run.begin(settings(lr=0.5))
     assert run.config() == settings()
     run.begin(settings())

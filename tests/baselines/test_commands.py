@@ -121,7 +121,7 @@ def test_predicting_again_reads_no_block_and_gives_the_same(place, tmp_path, cap
 def test_other_settings_in_a_run_that_exists_are_refused(place, refused):
     changed = (*TINY, "--set", "training.lr=0.1")
     said = refused("train", "unet2d", "--data", place / "data", "--out", place / "run", *changed)
-    assert "holds a run with other settings (training)" in said
+    assert "holds a run with other settings (training.lr)" in said
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08" * 7, b"\xff" * 4000])
@@ -166,11 +166,11 @@ def test_a_model_accepts_voxels_that_differ_by_less_than_a_twentieth(place, tmp_
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("training.stepz=3", "unknown key training.stepz; known here are: iterations"),
+        ("training.stepz=3", "unknown key training.stepz (did you mean training.seed?)"),
         ("trainer.iterations=3", "unknown key trainer"),
-        ("training.iterations=many", "training.iterations must be int, not 'many'"),
+        ("training.iterations=many", "training.iterations must be: whole number; not 'many'"),
         ("training.iterations=0", "training.iterations is 0; the least that can be is 1"),
-        ("training.compile=1", "training.compile must be str"),
+        ("training.compile=1", "training.compile must be: text"),
         ("training.precision=fp8", "training.precision is one of auto, fp32, bf16, not fp8"),
         ("training.patch=[3,32,32]", "one plane when model.dims is 2"),
         ("training.patch=[1,32,33]", "Y and X must be multiples of"),

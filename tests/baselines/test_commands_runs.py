@@ -270,6 +270,10 @@ def test_runs_are_listed_with_their_progress(trained):
     assert "done" in said
 
 
+def test_a_folder_without_runs_is_called_so(tmp_path):
+    assert f"no runs in or below {tmp_path}" in call("runs", "list", tmp_path).output
+
+
 def test_pruning_says_first_and_deletes_on_request(phantom, tmp_path):
     run = tmp_path / "runs" / "a"
     call("train", "unet2d", "--data", phantom.root, "--out", run, *SMALL)

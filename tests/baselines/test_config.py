@@ -25,7 +25,7 @@ def test_values_land_where_they_belong(tmp_path):
 
 def test_an_unknown_key_is_named_with_the_known_ones(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"unknown key training\.step; known here are: iterations,"
+        ConfigError, match=r"unknown key training\.step .*; known here are: iterations,"
     ):
         load_config(write(tmp_path, "[training]\nstep = 3"))
 
@@ -38,12 +38,18 @@ def test_an_unknown_table_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[training]\niterations = 'many'", "training.iterations must be int, not 'many'"),
-        ("[training]\niterations = 1.5", "training.iterations must be int"),
-        ("[training]\ncompile = 1", "training.compile must be str"),
+        (
+            "[training]\niterations = 'many'",
+            "training.iterations must be: whole number; not 'many'",
+        ),
+        ("[training]\niterations = 1.5", "training.iterations must be: whole number"),
+        ("[training]\ncompile = 1", "training.compile must be: text"),
         ("training = 3", "training must be a table"),
         ("[data]\nlabels = 'mito'", "data.labels must be"),
-        ("[prediction]\nthresholds = {mito = 'high'}", "prediction.thresholds.mito must be float"),
+        (
+            "[prediction]\nthresholds = {mito = 'high'}",
+            "prediction.thresholds.mito must be: number",
+        ),
         ("[model]\ndims = 4", "model.dims is one of 2, 3, not 4"),
         ("[model]\nwidth = 12", "multiple of 8"),
         ("[training]\npatch = [1, 100, 100]", "training.patch: Y and X must be multiples of 8"),
@@ -89,14 +95,14 @@ def test_the_stored_form_is_read_back_to_the_same_settings(tmp_path):
 
 
 def test_an_unknown_name_lists_the_bundled_ones_and_names_the_nearest(tmp_path):
-    with pytest.raises(ConfigError, match=r"unet2d, unet3d.*did you mean Semantic3D\?"):
+    with pytest.raises(ConfigError, match=r"did you mean Semantic3D\?.*unet2d, unet3d"):
         load_config(Path("Semantic3d"))
     with pytest.raises(ConfigError, match="is no file"):
         load_config(tmp_path / "unet2d.toml")
 
 
 def test_a_misspelt_key_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(ConfigError, match=r"unknown key training\.bach;.*mean training\.batch\?"):
+    with pytest.raises(ConfigError, match=r"training\.bach .did you mean training\.batch\?"):
         load_config(write(tmp_path, "[training]\nbach = 3"))
 
 
@@ -118,7 +124,7 @@ def test_a_list_where_a_table_belongs_is_an_error(tmp_path):
 
 
 def test_a_wrong_entry_in_a_list_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"training\.patch must be int, not 'a'"):
+    with pytest.raises(ConfigError, match=r"training\.patch must be: whole number; not 'a'"):
         load_config(write(tmp_path, "[training]\npatch = [1, 'a', 64]"))
 
 

@@ -8,7 +8,7 @@ from PIL import Image as Picture
 
 from baselines.images import is_image, open_image
 from baselines.layout import DataError
-from evaluator.errors import EvaluatorError
+from evaluator.errors import EvaluatorError, Unreadable
 from evaluator.geometry import VoxelGrid
 from evaluator.volume import create_volume
 
@@ -129,7 +129,7 @@ def test_what_is_missing_or_no_image_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone.tif is missing"):
         open_image(tmp_path / "gone.tif")
     (tmp_path / "bad.tif").write_bytes(b"no tiff")
-    with pytest.raises(DataError, match=r"bad.tif"):
+    with pytest.raises(Unreadable, match=r"bad.tif: it cannot be read as a TIFF stack"):
         open_image(tmp_path / "bad.tif")
     (tmp_path / "empty").mkdir()
     with pytest.raises(EvaluatorError, match="empty"):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from baselines.box import Box
+from baselines.config import Config, ConfigError, build, check
 from baselines.layout import DataError
 from baselines.masks import (
     Chosen,
@@ -85,8 +86,10 @@ def test_rules_are_parsed():
     "text", ["2", "x:semantic", "ids:semantic", "2:objects", "", "2;3:semantic"]
 )
 def test_a_rule_that_makes_no_sense_is_an_error_that_names_the_label(text):
-    with pytest.raises(DataError, match=r"data.classes: mito is .*ids:instance"):
+    with pytest.raises(DataError, match=r"data.classes.mito is .*no rule"):
         parse_rules({"mito": text})
+    with pytest.raises(ConfigError, match=r"data.classes.mito is .*ids:instance"):
+        check(build(Config, {"data": {"classes": {"mito": text}}}, where=""))
 
 
 def test_binary_masks_are_one_class_whatever_their_value():

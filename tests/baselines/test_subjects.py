@@ -56,13 +56,17 @@ def test_every_image_of_a_folder_is_one_by_itself(tmp_path):
 def test_images_of_one_name_are_refused(tmp_path):
     for name in ("a.tif", "a.png"):
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(DataError, match="several images are called a"):
+    with pytest.raises(DataError, match=r"a\.png and a\.tif have one name"):
         images_in(tmp_path)
+    with pytest.raises(DataError, match="several images are called a"):
+        images_at([tmp_path / "a.tif", tmp_path / "a.png"])
 
 
 def test_a_folder_without_images_and_an_image_that_is_not_there_are_named(tmp_path):
-    with pytest.raises(DataError, match="holds no image"):
+    with pytest.raises(DataError, match="holds no TIFF, PNG or Zarr images"):
         images_in(tmp_path)
+    with pytest.raises(DataError, match="nowhere is missing: expected a folder of images"):
+        images_in(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"nowhere\.tif is missing"):
         images_at([tmp_path / "nowhere.tif"])
 
