@@ -10,17 +10,24 @@ from baselines.config import Config, TrainingConfig, check_saves
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Iterations in all, of an epoch, between validations (0: only the last), between saves."""
+    """Iterations in all, of an epoch, between validations (0: only the last), between saves.
+
+    An epoch need not be a whole number of iterations.
+    """
 
     iterations: int
-    epoch: int
+    epoch: float
     validate_every: int
     save_every: int
 
     @property
     def epochs(self) -> int:
-        """Epochs begun in all."""
-        return math.ceil(self.iterations / self.epoch)
+        """Epochs in all: iterations / (patches of an epoch / batch), the last one counted whole."""
+        return self.epoch_of(self.iterations)
+
+    def epoch_of(self, iteration: int) -> int:
+        """In which epoch, from 1, an iteration lies, which is counted from 1, too."""
+        return math.ceil(round(iteration / self.epoch, 6))
 
 
 def plan_schedule(config: Config, images: int) -> Schedule:
@@ -31,16 +38,11 @@ def plan_schedule(config: Config, images: int) -> Schedule:
     if save_every does not divide the iterations.
     """
     settings = config.training
-    epoch = math.ceil(images * config.sampling.patches_per_image / settings.batch)
-    total = settings.epochs * epoch or settings.iterations
+    epoch = images * config.sampling.patches_per_image / settings.batch
+    total = max(1, int(settings.epochs * epoch)) if settings.epochs else settings.iterations
     check_saves(total, settings.save_every)
-    validate_every = settings.validate_every or (epoch if settings.epochs else 0)
+    validate_every = settings.validate_every or (max(1, round(epoch)) if settings.epochs else 0)
     return Schedule(total, epoch, validate_every, settings.save_every or max(1, total // 10))
-
-
-def epochs_of(iterations: int, images: int, batch: int) -> int:
-    """Epochs in which each image is seen once: ceil(iterations / (images / batch))."""
-    return math.ceil(iterations * batch / images)
 
 
 def learning_rate(settings: TrainingConfig, done: float) -> float:

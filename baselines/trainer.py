@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -174,7 +173,9 @@ class Trainer:
         """What has to be done after this update."""
         n, every = self.at.iteration, self.schedule.validate_every
         return Due(
-            telling=self.ended or n % TELL_EVERY == 0 or n % self.schedule.epoch == 0,
+            telling=self.ended
+            or n % TELL_EVERY == 0
+            or self.schedule.epoch_of(n + 1) > self.schedule.epoch_of(n),
             validating=bool(every) and n % every == 0 and not self.ended,
             saving=n % self.schedule.save_every == 0,
             stopping=self.asked_to_stop(),
@@ -257,7 +258,7 @@ class Trainer:
         if settings.seconds:
             left = min(left, settings.seconds - self.at.seconds)
         self.tell(Trained(
-            n, self.schedule.iterations, math.ceil(n / self.schedule.epoch), self.schedule.epochs,
+            n, self.schedule.iterations, self.schedule.epoch_of(n), self.schedule.epochs,
             losses=tuple(torch.stack(window.losses).tolist()) if window.losses else (),
             lr=learning_rate(settings, self.done) / 2**self.at.halvings,
             dice=window.dice([head.label for head in self.heads]),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from baselines.config import Config, ConfigError, TrainingConfig, build
-from baselines.schedule import Schedule, epochs_of, learning_rate, plan_schedule
+from baselines.schedule import Schedule, learning_rate, plan_schedule
 
 
 def planned(images=2, patches=50, **training):
@@ -19,11 +19,21 @@ def planned(images=2, patches=50, **training):
     [(1000, 20, 4, 200), (1000, 15, 4, 267), (1, 100, 1, 1), (10, 3, 5, 17)],
 )
 def test_epochs_are_iterations_over_images_by_batch_rounded_up(iterations, images, batch, epochs):
-    assert epochs_of(iterations, images, batch) == epochs
+    found = planned(images=images, patches=1, batch=batch, iterations=iterations)
+    assert found.epochs == epochs
+    assert found.epoch_of(1) == 1 or images < batch
+
+
+@pytest.mark.parametrize(("images", "patches", "batch"), [(3, 50, 8), (7, 11, 9), (1, 50, 3)])
+def test_so_many_epochs_as_are_asked_for_are_told_of(images, patches, batch):
+    found = planned(images=images, patches=patches, batch=batch, epochs=6)
+    assert found.epochs == 6
+    assert images * patches * 6 - batch < found.iterations * batch <= images * patches * 6
+    assert found.epoch_of(found.iterations) == 6
 
 
 def test_an_epoch_is_so_many_patches_of_each_image():
-    assert planned(images=3, patches=50, batch=8, iterations=100).epoch == 19  # 150 / 8
+    assert planned(images=3, patches=50, batch=8, iterations=100).epoch == 18.75  # 150 / 8
     assert planned(images=3, patches=50, batch=8, iterations=100).epochs == 6
 
 

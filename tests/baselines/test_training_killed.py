@@ -1,6 +1,7 @@
 """The command as a process that is killed, asked to stop, and started again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from baselines.checkpoint import Run
-from baselines.config import to_json
+from baselines.config import load_config, to_json
 from baselines.journal import Noted, Trained
+from baselines.training import train
 from tests.baselines.conftest import tiny
 
 ITERATIONS = 60
@@ -36,9 +38,19 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(phantom, config, tmp_path_factory):
     """The same training, never interrupted."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    run(command(phantom, config, folder))
-    return Run(folder)
+    run = Run(tmp_path_factory.mktemp("whole") / "run")
+    train(load_config(config), phantom, run, device=torch.device("cpu"), progress=lambda _: None)
+    return run
+
+
+@pytest.fixture(scope="module")
+def stopped(phantom, config, tmp_path_factory):
+    """The folder of a training that was asked to stop, what it said, and its exit status."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with started(command(phantom, config, folder), folder, iteration=10) as child:
+        child.send_signal(signal.SIGTERM)
+        said = child.communicate(timeout=60)[1]
+    return folder, said, child.returncode
 
 
 def run(arguments):
@@ -75,9 +87,11 @@ def assert_same(one, other):
 
 
 def test_a_killed_training_goes_on_with_the_same_curve_to_the_last_digit(
-    phantom, config, whole, tmp_path
+    phantom, config, whole, stopped, tmp_path
 ):
-    arguments, folder = command(phantom, config, tmp_path / "killed"), tmp_path / "killed"
+    folder = tmp_path / "killed"
+    shutil.copytree(stopped[0], folder)  # it was stopped before, and goes on from there
+    arguments = command(phantom, config, folder)
     with started(arguments, folder, iteration=30) as child:
         child.send_signal(signal.SIGKILL)
         assert not (folder / "results.json").exists()
@@ -86,15 +100,10 @@ def test_a_killed_training_goes_on_with_the_same_curve_to_the_last_digit(
     assert_same(Run(folder), whole)
 
 
-def test_a_training_that_is_asked_to_stop_saves_and_goes_on(phantom, config, whole, tmp_path):
-    arguments, folder = command(phantom, config, tmp_path / "stopped"), tmp_path / "stopped"
-    with started(arguments, folder, iteration=10) as child:
-        child.send_signal(signal.SIGTERM)
-        said = child.communicate(timeout=60)[1]
-    assert child.returncode == 130
+def test_a_training_that_is_asked_to_stop_saves_and_says_so(stopped):
+    folder, said, status = stopped
+    assert status == 130
     assert "stopped by SIGTERM after iteration" in said
     assert "Traceback" not in said
     (noted,) = (e for e in Run(folder).events() if isinstance(e, Noted) and e.event == "stopped")
     assert Run(folder).load_last()["standing"]["iteration"] == noted.iteration < ITERATIONS
-    run(arguments)
-    assert_same(Run(folder), whole)
