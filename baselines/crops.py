@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from baselines.box import Box, box_around
+from baselines.box import Box
 from baselines.config import Config, DataConfig
 from baselines.foreground import Foreground, find_foreground
 from baselines.layout import DataError, DataFolder
@@ -186,34 +186,6 @@ def _training_crop(crop: PlacedCrop, boxes: Boxes, seen: Foreground) -> Training
         measure_light(Window(crop.raw, crop.valid)), crop.labels, crop.known, crop.valid,
         boxes.training, boxes.validation, seen.points, seen.count, seen.negatives,
     )  # fmt: skip
-
-
-def make_crop(
-    name: str, grid: VoxelGrid, raw: Reader, labels: dict[str, Reader], *,
-    validation: float = 0.0, known: dict[str, Box] | None = None, valid: Box | None = None,
-    dataset: str = "", specimen: str = "",
-) -> TrainingCrop:  # fmt: skip
-    """A crop with its light measured and its foreground found.
-
-    validation: share of the annotated planes, the last ones, that is kept from training.
-    known, valid: all of the raw if not given.
-    """
-    whole = Box((0, 0, 0), raw.shape)
-    known = known if known is not None else dict.fromkeys(labels, whole)
-    training, kept = split_planes(box_around(known.values() or [whole]), validation)
-    found = find_foreground(labels, known, training)
-    return TrainingCrop(
-        name, dataset, specimen or dataset, grid, raw, measure_light(raw), labels, known,
-        valid or whole, training, kept, found.points, found.count, found.negatives,
-    )  # fmt: skip
-
-
-def split_planes(box: Box, validation: float) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
-    """The first planes of a box, for training, and the last ones; a single plane trains."""
-    (z, y, x), (end, end_y, end_x) = box.start, box.stop
-    cut = end - (round((end - z) * validation) if end - z > 1 else 0)
-    training, kept = Box((z, y, x), (cut, end_y, end_x)), Box((cut, y, x), (end, end_y, end_x))
-    return tuple(b for b in (training,) if b.voxels), tuple(b for b in (kept,) if b.voxels)
 
 
 def common_voxel_size(crops: list[TrainingCrop], config: DataConfig) -> Nanometres:

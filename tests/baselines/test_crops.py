@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from baselines.config import Config, DataConfig
-from baselines.crops import load_crops, make_crop
+from baselines.crops import load_crops
 from baselines.layout import DataError, DataFolder
 from baselines.readers import InMemory
 from evaluator.geometry import VoxelGrid
+from tests.baselines.made_crops import make_crop
 
 GRID = VoxelGrid((6, 8, 8), (8.0, 8.0, 8.0))
 

@@ -6,11 +6,11 @@ import torch
 
 from baselines.checkpoint import Run, members
 from baselines.config import SplitConfig
-from baselines.crops import make_crop
 from baselines.folds import count_folds, train_folds
 from baselines.readers import InMemory
 from evaluator.geometry import VoxelGrid
 from tests.baselines.conftest import tiny
+from tests.baselines.made_crops import make_crop
 
 CPU = torch.device("cpu")
 

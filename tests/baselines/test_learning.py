@@ -7,13 +7,13 @@ import torch
 
 from baselines.augment import augment
 from baselines.config import Config, build
-from baselines.crops import make_crop
 from baselines.heads import heads_of
 from baselines.models import build_model
 from baselines.readers import InMemory
 from baselines.sampling import Patches
 from baselines.updates import follow, gradients, make_optimizer, step
 from evaluator.geometry import VoxelGrid
+from tests.baselines.made_crops import make_crop
 
 CUBES = (8.0, 8.0, 8.0)
 

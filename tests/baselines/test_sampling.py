@@ -9,10 +9,11 @@ import torch
 
 from baselines.box import Box
 from baselines.config import Config, DataConfig, build
-from baselines.crops import load_crops, make_crop
+from baselines.crops import load_crops
 from baselines.readers import InMemory
 from baselines.sampling import Batch, Patches, cut, threads_of
 from evaluator.geometry import VoxelGrid
+from tests.baselines.made_crops import make_crop
 
 GRID = VoxelGrid((6, 8, 8), (8.0, 8.0, 8.0))
 WHOLE = Box((0, 0, 0), (6, 8, 8))

@@ -7,11 +7,11 @@ from torch import nn
 
 from baselines.box import Box
 from baselines.config import Config, build
-from baselines.crops import make_crop
 from baselines.heads import heads_of
 from baselines.readers import InMemory
 from baselines.validation import look, validate
 from evaluator.geometry import VoxelGrid
+from tests.baselines.made_crops import make_crop
 
 CPU = torch.device("cpu")
 
