@@ -29,5 +29,6 @@ def make_crop(
     found = find_foreground(labels, known, boxes.training)
     return TrainingCrop(
         name, dataset, specimen or dataset, grid, raw, measure_light(raw), labels, known,
-        valid or whole, boxes.training, boxes.validation, found.points, found.count, found.negatives,
+        valid or whole, boxes.training, boxes.validation, found.points, found.count,
+        found.negatives,
     )  # fmt: skip
