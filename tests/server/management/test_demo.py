@@ -16,7 +16,7 @@ from server.supervisor import only_one
 from tests.installation import BIN, ROOT, answers, free_port, wait_for
 
 METHODS = ("Threshold", "U-Net 2D", "U-Net 3D")
-SHORT = ("--set", "training.steps=4")
+SHORT = ("--set", "training.iterations=4")
 STACK = """\
 voxel_size = [20, 5, 5]
 slug = "my-stacks"
