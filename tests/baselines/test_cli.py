@@ -49,7 +49,7 @@ def test_counts_of_crops_are_taken_from_the_option(tmp_path):
         (("phantom", "x", "--crops", "two"), "--crops needs the form"),
         (("import-stack", "--out", "x"), "needs --from stack.toml, or --raw"),
         (("train", "unet9d", "--data", "x", "--out", "y"), "unet2d, unet3d"),
-        (("train", "unet2d", "--data", "x", "--out", "y"), "has no annotated crops"),
+        (("train", "unet2d", "--data", "x", "--out", "y"), "is no folder"),
         (("predict", "x", "--data", "y", "--out", "z"), "holds no run"),
         (("threshold", "--data", "x", "--out", "y"), "has no hidden crops"),
         (("pack", "x", "--manifest", "y", "--out", "z"), "is missing"),

@@ -205,7 +205,7 @@ def test_settings_that_cannot_be_used_are_refused_before_training(
         (("import-stack", "--out", "o", "--raw", "r.tif", "--voxel-size", "4,4"), "three numbers"),
         (("import-stack", "--out", "o", "--raw", "r.tif", "--voxel-size", "0,4,4"), "above 0"),
         (("train", "none.toml", "--data", "d", "--out", "o"), "none.toml is no file"),
-        (("train", "unet3d", "--data", "d", "--out", "o"), "d has no annotated crops"),
+        (("train", "unet3d", "--data", "d", "--out", "o"), "d is no folder"),
         (("predict", "r", "--data", "d", "--out", "o"), "r holds no run"),
         (("threshold", "--data", "d", "--out", "o"), "d has no hidden crops"),
         (("pack", "p", "--manifest", "d", "--out", "o"), "d"),

@@ -41,7 +41,7 @@ def test_from_a_bucket_to_a_split(phantom, tmp_path):
     [
         (["fetch", "nowhere", "--dest", "d"], "nowhere is no store"),
         (["fetch", ".", "--dest", "d", "--voxel-size", "8,8"], "--voxel-size needs three numbers"),
-        (["split", "nowhere", "--out", "s.toml"], "nowhere has no annotated crops"),
+        (["split", "nowhere", "--out", "s.toml"], "nowhere is no folder"),
         (["split", ".", "--out", "s.toml", "-s", "0,8,8"], "--voxel-size needs numbers above 0"),
     ],
 )  # fmt: skip

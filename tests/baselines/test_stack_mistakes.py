@@ -55,7 +55,7 @@ def bring(folder, text):
         ('slug = "my tissue"\n' + SIZE + MEMBRANE + HIDDEN, "slug is made of letters"),
         ("classes = 3\n" + SIZE + CROP, "classes must be"),
         (SIZE + "[classes]\nmembrane = 3\n" + CROP, "classes.membrane must be a table"),
-        (SIZE + MEMBRANE.replace("[1]", '["one"]') + CROP, "classes.membrane.values must be int"),
+        (SIZE + MEMBRANE.replace("[1]", '["one"]') + CROP, "classes.membrane.values must be: whole number"),
         (SIZE + MEMBRANE + "id = -4\n" + CROP, "an id is 1 or more"),
         (SIZE + MEMBRANE + "id = 4\n" + NEURON + "id = 4\n" + CROP, "membrane and neuron cannot"),
         (SIZE + NEURON.replace("instance", "semantic") + CROP, "ids = true is for instance"),
