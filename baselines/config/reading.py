@@ -142,10 +142,10 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
 def in_words(kind: str) -> str:
     """A type of the schema in words: list of numbers, for tuple[float, ...]."""
     names = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
-    if kind.startswith("tuple["):
-        return f"list of {names[kind[6:].partition(',')[0]]}s"
-    if kind.startswith("dict["):
-        return f"table of {names[kind[5:-1].rpartition(' ')[2]]}s"
+    many, _, inner = kind.removesuffix("]").replace(", ...", "").partition("[")
+    if inner:
+        each = names.get(inner.rpartition(" ")[2], "table")
+        return f"{'list' if many == 'tuple' else 'table'} of {each}s"
     return names.get(kind, kind)
 
 
