@@ -73,8 +73,8 @@ class Nursery:
                     self._fork()
                 elif file == self._wake:
                     self._reap()
-                else:
-                    _kill(self._children[file])
+                elif child := self._children.get(file):  # else it has ended, a moment ago
+                    _kill(child)
                     self._poll.unregister(file)  # its end is told when it is there
 
     def _fork(self) -> None:

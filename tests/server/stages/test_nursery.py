@@ -307,6 +307,20 @@ def test_when_a_fork_that_asks_is_killed_its_stage_ends_and_the_nursery_stays(as
     assert not is_gone(parent)
 
 
+def test_a_fork_and_its_stage_may_end_in_the_same_moment(asker):
+    process = asker(fork=True)
+    parent, fork = int(process.stdout.readline()), int(process.stdout.readline())
+    child = until(lambda: next(filter(is_confined, children(parent)), None))
+    os.kill(parent, signal.SIGSTOP)  # both have happened when it looks again
+    for gone in (fork, child):
+        os.kill(gone, signal.SIGKILL)
+    assert process.stdout.readline() == "buried\n"
+    os.kill(parent, signal.SIGCONT)
+    assert until(lambda: is_gone(child))
+    time.sleep(1)  # long enough for it to end, had it lost count
+    assert not is_gone(parent)
+
+
 def test_two_hundred_questions_leave_nothing_behind(tmp_path, bundle_folder):
     rules = made(tmp_path, np.ones((4, 4, 4), "u1"))
     submission = sent(tmp_path, np.ones((4, 4, 4), "u1"))
