@@ -28,8 +28,8 @@ labels = "{data}/flyem_fibsem/neurons_gt_z000-127.tif"
 """
 # Mitochondria and synapses as objects: the connected components of their values.
 OBJECTS = re.sub(r'"semantic"(\nvalues = \[[34]\])', r'"instance"\1', VNC)
-# A minute on two cores, long enough that seeds differ less than the bounds are away; glia would take
-# its share of it.  `make bench-baselines` trains longer and beats the forest.
+# A minute on two cores, long enough that seeds differ less than the bounds are away; glia would
+# take its share of it.  `make bench-baselines` trains longer and beats the forest.
 SHORT = [
     "training.iterations=500", "training.seconds=200",
     'data.labels=["membrane","mitochondrion","synapse"]',
