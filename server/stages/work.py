@@ -5,6 +5,7 @@ Its parent imports this module once, before any fork.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def do(role: str, asked: dict[str, Any], files: Sequence[int]) -> dict[str, Any]
     except scoring.ManifestError as error:
         return _refused("organiser", str(error))
     except OSError as error:  # a disk that is full or gone; its text alone names no path
+        if error.errno == errno.ENOMEM:  # a call to the system met the limit, not one of Python's
+            raise MemoryError from error
         return _refused("system", f"The storage failed: {os.strerror(error.errno or 0)}.")
 
 
