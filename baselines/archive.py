@@ -241,6 +241,7 @@ def _copy(file: zipfile.ZipFile, entry: Entry, sink: BinaryIO | None) -> None:
                 digest.update(piece)
                 if sink is not None:
                     sink.write(piece)
+    # NotImplementedError is zipfile's word for a way of packing that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ArchiveError(f"{entry.path} is damaged: {error}.") from error
     if size != entry.bytes or digest.hexdigest() != entry.sha256:

@@ -96,7 +96,7 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch gives 
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.now = self.peak = 0
         self.known: set[int] = set()
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from baselines.config import ConfigError, ModelConfig
 from baselines.models.adapters import NETS, MonaiNet
+from baselines.models.network import Network
 from baselines.models.unet import UNet
 
 __all__ = ["MonaiNet", "Network", "UNet", "build_model"]
-
-Network = UNet | MonaiNet
 
 
 def build_model(

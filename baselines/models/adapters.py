@@ -7,11 +7,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from baselines.config import ConfigError, ModelConfig
-from baselines.models.blocks import fold_planes, layout_of, unfold_planes
+from baselines.models.blocks import fold_planes, unfold_planes
+from baselines.models.network import Network
 from evaluator.geometry import Shape
 
 
@@ -60,14 +60,14 @@ NETS: dict[str, tuple[Callable[..., nn.Module], Callable[[int], int]]] = {
 }
 
 
-class MonaiNet(nn.Module):
+class MonaiNet(Network):
     """A network of MONAI; raw and logits as those of `UNet`, isotropic, without a stem.
 
     Of the settings it takes dims, context, width, most and levels, DynUNet the block, too.
     """
 
     def __init__(self, name: str, config: ModelConfig, *, channels: int) -> None:
-        super().__init__()
+        super().__init__(dims=config.dims, channels=channels, context=config.context)
         for key, given in (
             ("stem", config.stem > 1),
             ("deep_supervision", config.deep_supervision),
@@ -75,11 +75,14 @@ class MonaiNet(nn.Module):
             if given:
                 raise ConfigError(f"model.{key} is a setting of unet, not of monai:{name}.")
         make, multiple = NETS[name]
-        self.dims, self.channels, self.context = config.dims, channels, config.context
-        step = multiple(config.levels)
-        self.multiple: Shape = (step if config.dims == 3 else 1, step, step)
+        self.step = multiple(config.levels)
         common = {"in_channels": 2 * config.context + 1, "out_channels": channels}
         self.net = make(_nets(name), config, common)
+
+    @property
+    def multiple(self) -> Shape:
+        """The same along all axes of the network."""
+        return (self.step if self.dims == 3 else 1, self.step, self.step)
 
     def forward(self, raw: Tensor) -> Tensor:
         """Logits (N, channels, Z, Y, X)."""
@@ -87,18 +90,6 @@ class MonaiNet(nn.Module):
             volume: Tensor = self.net(raw)
             return volume
         return unfold_planes(self.net(fold_planes(raw, self.context)), raw.shape[0])
-
-    def place(self, device: torch.device) -> None:
-        """Move to a device, in the layout in which convolutions are fastest there."""
-        # Torch's stubs leave out memory_format, which its documentation names.
-        self.to(device, memory_format=layout_of(self.dims))  # type: ignore[call-overload]
-
-    def check_patch(self, patch: tuple[int, ...]) -> None:
-        """Raise ConfigError if patches of this size do not go through."""
-        if any(n % m for n, m in zip(patch, self.multiple, strict=True)):
-            raise ConfigError(
-                f"training.patch {list(patch)} must be a multiple of {list(self.multiple)}."
-            )
 
 
 def _nets(name: str) -> ModuleType:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, silu
 
@@ -128,8 +127,3 @@ def spread(x: Tensor, s: int) -> Tensor:
     x = x.reshape(n, c // (s * s), s, s, *space, height, width)
     x = x.movedim((2, 3), (-3, -1))
     return x.reshape(n, c // (s * s), *space, height * s, width * s)
-
-
-def layout_of(dims: int) -> torch.memory_format:
-    """The layout in which convolutions are fastest."""
-    return torch.channels_last if dims == 2 else torch.channels_last_3d

@@ -20,18 +20,18 @@ from baselines.models.blocks import (
     ResidualBlock,
     Up,
     fold_planes,
-    layout_of,
     pack,
     spread,
     unfold_planes,
 )
+from baselines.models.network import Network
 from evaluator.geometry import Shape
 
 LEAST = 4  # voxels that an axis keeps on the coarsest level
 DEPTHS = (1, 3, 4, 6)  # residual blocks of the first levels; the last number goes on
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """Down through levels of half the size, up again with what each level saw on the way.
 
     channels: of the logits.  voxel_size: nm (Z, Y, X).  patch: voxels (Z, Y, X) that training uses;
@@ -42,9 +42,8 @@ class UNet(nn.Module):
         self, config: ModelConfig, *, channels: int, voxel_size: tuple[float, ...],
         patch: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
-        super().__init__()
         dims = config.dims
-        self.dims, self.channels, self.context = dims, channels, config.context
+        super().__init__(dims=dims, channels=channels, context=config.context)
         self.stem, self.deep = config.stem, config.deep_supervision
         stems = (1,) * (dims - 2) + (config.stem,) * 2
         size = tuple(v * s for v, s in zip(voxel_size[-dims:], stems, strict=True))
@@ -103,27 +102,12 @@ class UNet(nn.Module):
             levels.append(x)
         return levels[::-1]
 
-    def place(self, device: torch.device) -> None:
-        """Move to a device, in the layout in which convolutions are fastest there."""
-        # Torch's stubs leave out memory_format, which its documentation names.
-        self.to(device, memory_format=layout_of(self.dims))  # type: ignore[call-overload]
-
     @property
     def multiple(self) -> Shape:
         """What sizes along (Z, Y, X) must be multiples of; Z without the context."""
         steps = [math.prod(axis) for axis in zip(*self.factors, strict=True)] or [1] * self.dims
         z = steps[0] if self.dims == 3 else 1
         return (z, steps[-2] * self.stem, steps[-1] * self.stem)
-
-    def check_patch(self, patch: tuple[int, ...]) -> None:
-        """Raise ConfigError if patches of this size do not go through."""
-        pairs = zip(patch, self.multiple, strict=True)
-        nearest = [max(m, round(n / m) * m) for n, m in pairs]
-        if nearest != list(patch):
-            raise ConfigError(
-                f"training.patch {list(patch)} must be a multiple of {list(self.multiple)} for "
-                f"this model and voxel size; the nearest is {nearest}."
-            )
 
 
 def _encoder(
