@@ -4,9 +4,8 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -33,24 +32,30 @@ def accepted(phase, people, queue_up, packed) -> Evaluation:
 
 
 @contextmanager
-def stages_die() -> Iterator[None]:
-    """Every process that reads or scores is killed as soon as it is seen."""
+def stages_die(array: Path) -> Iterator[None]:
+    """Every process that reads the array is killed while it does: its chunks are pipes."""
+    chunks = [file for file in array.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    assert chunks
     over = threading.Event()
 
     def kill() -> None:
-        while not over.is_set():
+        while not over.wait(0.01):
             for child in psutil.Process().children(recursive=True):
-                if child.ppid() != os.getpid():  # the parent of stages is no stage
-                    child.send_signal(signal.SIGKILL)
-            time.sleep(0.0005)
+                with suppress(psutil.NoSuchProcess):  # it was killed a moment ago
+                    if child.ppid() != os.getpid():  # the parent of stages is no stage
+                        child.send_signal(signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
-    thread.start()
-    try:
+    with ExitStack() as undo:
+        for chunk in chunks:
+            away = chunk.with_name(f".{chunk.name}")
+            chunk.rename(away)
+            undo.callback(away.replace, chunk)
+            os.mkfifo(chunk)
+        thread.start()
+        undo.callback(thread.join)
+        undo.callback(over.set)
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def test_the_same_file_of_another_team_is_read_and_not_scored_again(
@@ -111,11 +116,11 @@ def mended_truth(phase, folder: Path) -> TruthVersion:
 
 
 def test_the_second_process_that_dies_puts_a_target_in_quarantine_and_the_rest_goes_on(
-    accepted, people, settings
+    accepted, phase, settings
 ):
     settings.ITEM_PAUSE_S = 0
     poison, *others = list(accepted.items.values_list("target", flat=True))
-    with stages_die():
+    with stages_die(Path(phase.truth.path) / poison):
         score_one(accepted, poison)
         row = accepted.items.get(target=poison)
         assert (row.status, row.deaths) == ("queued", 1)
