@@ -34,8 +34,8 @@ import tifffile
 import zarr
 from skimage.segmentation import watershed
 
-from baselines.objects import components
-from baselines.segmentation import panoptic_quality
+from baselines.objects.agreement import panoptic_quality
+from baselines.volumes.components import components
 from evaluator import create_volume, load_manifest, open_volume
 
 ROOT = Path(__file__).resolve().parents[1]

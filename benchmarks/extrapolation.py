@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.config import PredictionConfig
-from baselines.tiling import Tiling, plan_tiling
+from baselines.predicting.tiling import Tiling, plan_tiling
 from evaluator.geometry import Shape
 
 CROPS = Path(__file__).resolve().parents[2] / "shared/data/cellmap/test_crop_manifest.csv"

@@ -37,29 +37,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.blockwise import stream
 from baselines.box import Box
-from baselines.checkpoint import Run, fingerprint_of, network_of
 from baselines.config import Config, ConfigError, load_config
-from baselines.crops import load_crops
-from baselines.devices import choose_device, compiled, peak_memory_gb, use_bf16
-from baselines.engine import Engine, Task
-from baselines.interruption import Interruption
-from baselines.journal import Event, Trained
+from baselines.data.crops import load_crops
 from baselines.layout import DataFolder, Split
-from baselines.ledger import Ledger
 from baselines.models import Network
-from baselines.phantom import PhantomPlan, write_phantom
-from baselines.prediction import make_arrays, prepare, todo
-from baselines.ranks import ALONE
-from baselines.sampling import Batch
-from baselines.schedule import Schedule
-from baselines.standing import Window
-from baselines.subjects import Subject
-from baselines.team import team_of
-from baselines.tiling import columns
-from baselines.trainer import Trainer
-from baselines.training import filled
+from baselines.phantoms.phantom import PhantomPlan, write_phantom
+from baselines.predicting.blockwise import stream
+from baselines.predicting.engine import Engine, Task
+from baselines.predicting.ledger import Ledger
+from baselines.predicting.prediction import make_arrays, prepare, todo
+from baselines.predicting.subjects import Subject
+from baselines.predicting.team import team_of
+from baselines.predicting.tiling import columns
+from baselines.runs.checkpoint import Run, fingerprint_of, network_of
+from baselines.runs.devices import choose_device, compiled, peak_memory_gb, use_bf16
+from baselines.runs.journal import Event, Trained
+from baselines.training.interruption import Interruption
+from baselines.training.ranks import ALONE
+from baselines.training.sampling import Batch
+from baselines.training.schedule import Schedule
+from baselines.training.standing import Window
+from baselines.training.train import filled
+from baselines.training.trainer import Trainer
 from benchmarks.extrapolation import CROPS, VOXEL, hours_of, tiles_of
 from benchmarks.parts import Bench, of_part
 from evaluator.geometry import VoxelGrid

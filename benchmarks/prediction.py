@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.checkpoint import Run, fingerprint_of, network_of
 from baselines.config import Config, build
-from baselines.devices import choose_device, use_bf16
-from baselines.ledger import Ledger
-from baselines.light import measure_light
-from baselines.prediction import here, make_arrays, prepare, todo
-from baselines.subjects import Subject
-from baselines.team import Team, team_of
+from baselines.predicting.ledger import Ledger
+from baselines.predicting.prediction import here, make_arrays, prepare, todo
+from baselines.predicting.subjects import Subject
+from baselines.predicting.team import Team, team_of
+from baselines.runs.checkpoint import Run, fingerprint_of, network_of
+from baselines.runs.devices import choose_device, use_bf16
+from baselines.volumes.light import measure_light
 from evaluator.geometry import VoxelGrid
 from evaluator.volume import create_volume
 

@@ -25,14 +25,15 @@ from torch import Tensor, nn
 
 from baselines.box import Box
 from baselines.config import LossConfig, ModelConfig, ObjectsConfig
-from baselines.heads import BCD, Head, Heads, heads_of
-from baselines.losses import loss_of
 from baselines.models import build_model
-from baselines.objects import Thresholds, components, objects_of
-from baselines.segmentation import panoptic_quality
-from baselines.targets import make_targets
-from baselines.tuning import Volume, tune
-from baselines.watershed import SMALLEST_SEED, flood
+from baselines.objects.agreement import panoptic_quality
+from baselines.objects.decoding import Thresholds, objects_of
+from baselines.objects.heads import BCD, Head, Heads, heads_of
+from baselines.objects.targets import make_targets
+from baselines.objects.tuning import Volume, tune
+from baselines.objects.watershed import SMALLEST_SEED, flood
+from baselines.training.losses import loss_of
+from baselines.volumes.components import components
 from evaluator.geometry import Nanometres
 from evaluator.manifest import Kind
 

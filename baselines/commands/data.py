@@ -49,10 +49,10 @@ def fetch(
     ] = False,
 ) -> None:
     """Fetch crops and the raw around them; resumable.  Says first how many bytes it will be."""
-    from baselines.fetch import fetch as fetch_crops
-    from baselines.fetch_plan import Choice
-    from baselines.published import choose, layout_of
-    from baselines.store import open_store
+    from baselines.fetching.fetch import fetch as fetch_crops
+    from baselines.fetching.fetch_plan import Choice
+    from baselines.fetching.published import choose, layout_of
+    from baselines.fetching.store import open_store
 
     size = triple_of(voxel_size, "--voxel-size") if voxel_size else ()
     store = open_store(source, endpoint=endpoint, region=region, signed=signed, parallel=parallel)
@@ -80,8 +80,8 @@ def inspect(
     sets: Sets = None,
 ) -> None:
     """Look for what is wrong with data before any training.  Exit status 2: training would fail."""
-    from baselines.findings import text_of
-    from baselines.inspection import inspect as inspect_data
+    from baselines.inspecting.findings import text_of
+    from baselines.inspecting.inspection import inspect as inspect_data
 
     given = [f"data.labels={_names(labels)}"] if labels else []
     settings = load_config(config, [*given, *(sets or [])])
@@ -121,8 +121,8 @@ def split(
     sets: Sets = None,
 ) -> None:
     """Split annotated crops into what trains and what validates; writes a readable file."""
-    from baselines.split_file import write_split
-    from baselines.splitting import describe, make_split
+    from baselines.data.split_file import write_split
+    from baselines.data.splitting import describe, make_split
 
     given: list[str] = [
         f'split.kind="{kind}"', f'split.by="{by}"', f"split.folds={folds}",

@@ -26,7 +26,7 @@ def phantom(
     ] = 0.055,
 ) -> None:
     """Make a data folder of EM-like crops with complete truth."""
-    from baselines.phantom import PhantomPlan, write_phantom
+    from baselines.phantoms.phantom import PhantomPlan, write_phantom
 
     counts = counts_of(crops)
     plan = PhantomPlan(
@@ -59,7 +59,7 @@ def import_stack(
     planar: Annotated[bool, typer.Option(help="Objects end at the plane they lie in.")] = False,
 ) -> None:
     """Bring TIFF or PNG stacks into a data folder."""
-    from baselines import stack
+    from baselines.volumes import stack
 
     if source is not None:
         plan = stack.load_plan(source)

@@ -13,8 +13,8 @@ from baselines.layout import DataError, DataFolder
 from evaluator.manifest import load_manifest
 
 if TYPE_CHECKING:
-    from baselines.checkpoint import Run
-    from baselines.subjects import Subject
+    from baselines.predicting.subjects import Subject
+    from baselines.runs.checkpoint import Run
 
 app = typer.Typer()
 
@@ -49,8 +49,8 @@ def predict(
     ] = "",
 ) -> None:
     """Predict crops or images with a trained network, or with several."""
-    from baselines.prediction import predict as predict_subjects
-    from baselines.team import team_of
+    from baselines.predicting.prediction import predict as predict_subjects
+    from baselines.predicting.team import team_of
 
     members = _members(run, model, config)
     subjects = _subjects(data, crop or [], image or [], images)
@@ -64,7 +64,7 @@ def predict(
 
 
 def _members(run: Path | None, model: Path | None, config: Path | None) -> list[Run]:
-    from baselines.checkpoint import Run, members
+    from baselines.runs.checkpoint import Run, members
 
     if run and not (model or config):
         return members(run)
@@ -76,7 +76,7 @@ def _members(run: Path | None, model: Path | None, config: Path | None) -> list[
 def _subjects(
     data: Path | None, crops: list[str], image: list[Path], images: Path | None
 ) -> list[Subject]:
-    from baselines.subjects import hidden_crops, images_at, images_in
+    from baselines.predicting.subjects import hidden_crops, images_at, images_in
 
     if sum(map(bool, (data, image, images))) != 1:
         raise DataError("give one of --data, --image and --images: what is to be predicted.")
@@ -100,7 +100,7 @@ def threshold(
     data: Data, out: Annotated[Path, typer.Option("--out", help="Where predictions go.")]
 ) -> None:
     """The reference entry without learning: dark is structure."""
-    from baselines.threshold import threshold as threshold_crops
+    from baselines.predicting.threshold import threshold as threshold_crops
 
     threshold_crops(DataFolder(data), out, progress=say)
 
@@ -115,7 +115,7 @@ def pack(
     ] = 100_000,
 ) -> None:
     """Write predictions as a submission, and check it as the server will."""
-    from baselines.pack import pack as pack_predictions
+    from baselines.predicting.pack import pack as pack_predictions
 
     report = pack_predictions(
         predictions, load_manifest(manifest), out, most_objects=most_objects
@@ -140,7 +140,7 @@ def objects(
     stats: Annotated[bool, typer.Option(help="Write a CSV with a row per object.")] = False,
 ) -> None:  # fmt: skip
     """Make masks and objects anew from stored probabilities, or tables of objects."""
-    from baselines.remaking import remake, value_of
+    from baselines.predicting.remaking import remake, value_of
 
     changes = dict(value_of(text) for text in change or [])
     remake(

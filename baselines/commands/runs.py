@@ -17,8 +17,8 @@ from baselines.layout import DataError, DataFolder
 if TYPE_CHECKING:
     import torch
 
-    from baselines.crops import TrainingCrop
-    from baselines.ranks import Ranks
+    from baselines.data.crops import TrainingCrop
+    from baselines.training.ranks import Ranks
 
 app = typer.Typer()
 runs = typer.Typer(help="The runs below a folder.", no_args_is_help=True)
@@ -55,10 +55,10 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train a network on the training crops."""
-    from baselines.devices import choose_device
-    from baselines.inspection import require_sound
-    from baselines.inventory import run_id
-    from baselines.ranks import joined
+    from baselines.inspecting.inspection import require_sound
+    from baselines.runs.devices import choose_device
+    from baselines.runs.inventory import run_id
+    from baselines.training.ranks import joined
 
     settings = _settings(config, sets, patch, window)
     if dry_run:
@@ -95,8 +95,8 @@ def plan(
     device: Device = "auto",
 ) -> None:
     """Propose a patch and a batch for the memory at hand."""
-    from baselines.devices import choose_device
-    from baselines.planning import plan as make_plan
+    from baselines.runs.devices import choose_device
+    from baselines.training.planning import plan as make_plan
 
     if out is not None and (out.suffix != ".json" or out.exists()):
         raise DataError(f"--out {out} must be a new .json file.")
@@ -129,9 +129,9 @@ def status(
     follow: Annotated[bool, typer.Option(help="Go on telling until the training ends.")] = False,
 ) -> None:
     """Say how far a run is, from anywhere and at any time."""
-    from baselines.checkpoint import Run
-    from baselines.status import describe, status_of
-    from baselines.status import follow as follow_run
+    from baselines.runs.checkpoint import Run
+    from baselines.runs.status import describe, status_of
+    from baselines.runs.status import follow as follow_run
 
     if follow:
         follow_run(Run(run), say)
@@ -153,8 +153,8 @@ def export(
     ] = False,
 ) -> None:
     """Write runs, and what belongs to them, into one zip with checksums."""
-    from baselines.archive import export as export_folders
-    from baselines.inventory import archive_id
+    from baselines.runs.archive import export as export_folders
+    from baselines.runs.inventory import archive_id
 
     target = out or Path(archive_id(folders, datetime.now()))
     sources = {"runs": folders, "predictions": predictions or [], "data": with_data or []}
@@ -171,7 +171,7 @@ def import_(
     max_gb: Annotated[float, typer.Option(help="The most it may take.", min=0)] = 64.0,
 ) -> None:
     """Unpack what export wrote, after checking every file against its checksum."""
-    from baselines import archive as zips
+    from baselines.runs import archive as zips
 
     most = int(max_gb * 2**30)
     if verify:
@@ -190,7 +190,7 @@ def list_runs(
     from rich.console import Console
     from rich.table import Table
 
-    from baselines.inventory import listed
+    from baselines.runs.inventory import listed
 
     table = Table("run", "name", "labels", "stage", "iterations", "best Dice", "size", box=None)
     found = listed(folder)
@@ -213,7 +213,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; else only say what.")] = False,
 ) -> None:
     """Delete what finished runs no longer need: caches, checkpoints, the state to go on from."""
-    from baselines.inventory import listed, remove, size_of, spare
+    from baselines.runs.inventory import listed, remove, size_of, spare
 
     spared = [path for run in listed(folder) for path in spare(run)]
     freed = sum(map(size_of, spared))
@@ -229,10 +229,10 @@ def _train(
     ranks: Ranks,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Results of one training, or of one per fold; only the first of several processes speaks."""
-    from baselines import display
-    from baselines.checkpoint import Run
-    from baselines.folds import train_folds
-    from baselines.training import train as train_run
+    from baselines.runs import display
+    from baselines.runs.checkpoint import Run
+    from baselines.training.folds import train_folds
+    from baselines.training.train import train as train_run
 
     only = numbers_of(folds, "--folds") if folds not in ("", "all") else ()
     tell = say if ranks.first else display.silent
@@ -270,8 +270,8 @@ def _settings(config: Path, sets: list[str] | None, patch: str, window: str) -> 
 
 def _loaded(settings: Config, data: Path) -> tuple[Config, list[TrainingCrop]]:
     """The settings with what the data decide, and the crops."""
-    from baselines.crops import load_crops
-    from baselines.training import filled
+    from baselines.data.crops import load_crops
+    from baselines.training.train import filled
 
     labels, crops = load_crops(DataFolder(data), settings, progress=say)
     return filled(settings, DataFolder(data), labels, crops), crops
@@ -281,8 +281,8 @@ def _show(full: Config, crops: list[TrainingCrop]) -> None:
     """The summary, for a person to review."""
     from rich.console import Console
 
-    from baselines.schedule import plan_schedule
-    from baselines.summary import summarise, table_of
+    from baselines.training.schedule import plan_schedule
+    from baselines.training.summary import summarise, table_of
 
     summary = summarise(full, crops, plan_schedule(full, len(crops)))
     Console(soft_wrap=True).print(table_of(summary))

@@ -5,8 +5,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from baselines.heads import AFFINITY, Head, Heads, affinity_offsets
-from baselines.targets import make_targets
+from baselines.objects.heads import AFFINITY, Head, Heads, affinity_offsets
+from baselines.objects.targets import make_targets
 
 CUBE = (8.0, 8.0, 8.0)
 

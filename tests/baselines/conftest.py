@@ -9,7 +9,7 @@ import torch
 
 from baselines.config import Config, build
 from baselines.layout import DataFolder
-from baselines.phantom import PhantomPlan, write_phantom
+from baselines.phantoms.phantom import PhantomPlan, write_phantom
 
 PLAN = PhantomPlan(shape=(12, 64, 64), voxel_size=(8.0, 8.0, 8.0), seed=2, train=2, cell_nm=300.0)
 

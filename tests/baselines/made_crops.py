@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from baselines.box import Box, box_around
 from baselines.config import SplitConfig
-from baselines.crops import TrainingCrop
-from baselines.foreground import find_foreground
-from baselines.light import measure_light
-from baselines.readers import Reader
-from baselines.split import Part, boxes_of
+from baselines.data.crops import TrainingCrop
+from baselines.data.foreground import find_foreground
+from baselines.data.split import Part, boxes_of
+from baselines.volumes.light import measure_light
+from baselines.volumes.readers import Reader
 from evaluator.geometry import VoxelGrid
 
 

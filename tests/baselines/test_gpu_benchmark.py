@@ -6,7 +6,7 @@ import math
 import pytest
 
 from baselines.config import PredictionConfig
-from baselines.tiling import Tiling, columns, plan_tiling
+from baselines.predicting.tiling import Tiling, columns, plan_tiling
 from benchmarks.extrapolation import hours_of, shapes_at, tiles_of
 from benchmarks.gpu import main
 

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from baselines.phantom import LABELS, PhantomPlan, write_phantom
+from baselines.phantoms.phantom import LABELS, PhantomPlan, write_phantom
 from server import scoring
 from server.challenges.bundle import read_bundle
 from server.challenges.loading import load

@@ -1,0 +1,1 @@
+"""What a data set holds: crops, their masks and raw, and how they are split."""

@@ -1,0 +1,1 @@
+"""Crops and raw from an object store, with checksums, resumable."""

@@ -1,0 +1,1 @@
+"""Made-up specimens with known truth."""

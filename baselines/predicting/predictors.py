@@ -1,0 +1,80 @@
+"""Networks as functions from raw to probabilities: one, several, mirrored, with doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from baselines.predicting.blockwise import Predictor
+
+MIRRORED: dict[str, tuple[tuple[int, ...], ...]] = {  # axes of (N, C, Z, Y, X) that are turned
+    "none": ((),),
+    "plane": ((), (3,), (4,), (3, 4)),
+    "all": ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4)),
+}
+
+
+def predictor_of(
+    *models: nn.Module, device: torch.device, bf16: bool, mirror: str = "none",
+    uncertain: tuple[int, ...] = (),
+) -> Predictor:  # fmt: skip
+    """A function from normalised raw (N, 1, Z, Y, X) to probabilities (N, C, Z, Y, X) on a device.
+
+    Several models and mirrored tiles are averaged.  uncertain: channels whose variance over them
+    is added behind the C, times 4, so that it lies in 0 .. 1: a variance of 1/4 is the most there
+    can be.
+    """
+    return Committee(
+        tuple(model.eval() for model in models), device, bf16, MIRRORED[mirror], uncertain
+    )
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Models that look at each tile, turned every way, and agree on a mean."""
+
+    models: tuple[nn.Module, ...]
+    device: torch.device
+    bf16: bool
+    turns: tuple[tuple[int, ...], ...]
+    uncertain: tuple[int, ...]
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.bf16
+        ):  # fmt: skip
+            if self.device.type == "cuda" and not raw.is_cuda:
+                # From other memory a copy waits for all that the GPU was given before.
+                raw = raw.pin_memory()
+            raw = raw.to(self.device, non_blocking=True)
+            return self._with_doubt(raw) if self.uncertain else _mean(self.votes(raw))
+
+    def votes(self, raw: Tensor) -> Iterator[Tensor]:
+        """Probabilities of every model for the tile turned every way, turned back."""
+        for model in self.models:
+            for axes in self.turns:
+                logits: Tensor = model(raw.flip(axes) if axes else raw)
+                probability = logits.float().sigmoid()
+                yield probability.flip(axes) if axes else probability
+
+    def _with_doubt(self, raw: Tensor) -> Tensor:
+        """The mean and, by Welford's running sums, four times the variance of some channels."""
+        channels = list(self.uncertain)
+        for n, vote in enumerate(self.votes(raw), start=1):
+            if n == 1:
+                mean, squares = vote.clone(), torch.zeros_like(vote[:, channels])
+                continue
+            before = vote[:, channels] - mean[:, channels]
+            mean += (vote - mean) / n
+            squares += before * (vote[:, channels] - mean[:, channels])
+        return torch.cat([mean, (4 * squares / n).clamp(0, 1)], dim=1)
+
+
+def _mean(votes: Iterator[Tensor]) -> Tensor:
+    total, n = next(votes), 1
+    for vote in votes:
+        total, n = total + vote, n + 1
+    return total / n if n > 1 else total

@@ -1,0 +1,118 @@
+"""What follows from stored probabilities: masks, objects, stacks, and a page that tells of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from baselines.objects.recipe import Recipe, keep_recipe, make_label
+from baselines.predicting.engine import Task
+from baselines.predicting.output import (
+    add_levels,
+    create_result,
+    grid_of,
+    planes_of,
+    result_of,
+    segmentation,
+    write_metadata,
+    write_tiff,
+)
+from baselines.predicting.team import Team
+from evaluator.geometry import VoxelGrid
+from evaluator.manifest import Kind
+
+Progress = Callable[[str], None]
+
+
+def write_results(
+    task: Task, team: Team, *, ids: Mapping[str, int], about: Mapping[str, Any],
+    progress: Progress = print,
+) -> None:  # fmt: skip
+    """Make everything but the probabilities themselves, for a volume whose blocks are all done.
+
+    ids: per label, for segmentation.tif.  about: more to be said in metadata.json.
+    """
+    labels = {}
+    for head in team.heads:
+        recipe = team.recipe(head)
+        objects = write_label(task.folder, recipe)
+        labels[head.label] = {
+            "id": ids[head.label], "kind": str(recipe.kind),
+            "representation": head.representation, "thresholds": recipe.thresholds.to_json(),
+            "objects": objects,
+        }  # fmt: skip
+        if objects is not None:
+            progress(f"{task.subject.name}: {objects} objects of {head.label}")
+            if objects > (most := team.config.objects.most):
+                progress(
+                    f"warning: more than {most} objects of {head.label} take long to score; "
+                    "remove dust with objects.smallest_nm3."
+                )
+    grid = grid_of(result_of(task.folder / team.heads.heads[0].label))
+    output = team.config.prediction.output
+    if output in ("tiff", "both"):
+        write_stacks(task.folder, {head.label: ids[head.label] for head in team.heads})
+    if output == "tiff":
+        for head in team.heads:
+            shutil.rmtree(task.folder / head.label)
+    write_metadata(task.folder, described(task, team, grid, labels) | dict(about))
+
+
+def write_label(folder: Path, recipe: Recipe) -> int | None:
+    """Write the mask or the objects of a label into the folder of a predicted volume.
+
+    How many objects there are, None for a mask.
+    """
+    stored = zarr.open_array(folder / "probabilities" / recipe.head.label, mode="r+")
+    keep_recipe(stored, recipe)
+    path = folder / recipe.head.label
+    array = create_result(
+        path, grid_of(stored), np.uint32 if recipe.kind is Kind.INSTANCE else np.uint8
+    )
+    count = make_label(stored, array, recipe, scratch=folder)
+    add_levels(path)
+    return count
+
+
+def write_stacks(folder: Path, ids: Mapping[str, int]) -> None:
+    """Every label as a TIFF stack, and one stack of all labels."""
+    for label in ids:
+        array = result_of(folder / label)
+        grid = grid_of(array)
+        write_tiff(
+            folder / f"{label}.tif", planes_of(array),
+            shape=grid.shape, dtype=array.dtype, voxel_size=grid.voxel_size,
+        )  # fmt: skip
+    write_tiff(
+        folder / "segmentation.tif", segmentation(folder, ids, grid.shape),
+        shape=grid.shape, dtype=np.min_scalar_type(max(ids.values())), voxel_size=grid.voxel_size,
+    )  # fmt: skip
+
+
+def described(task: Task, team: Team, grid: VoxelGrid, labels: Mapping[str, Any]) -> dict[str, Any]:
+    """What metadata.json says: all that is needed to know what the arrays are, and to make them
+    again."""
+    return {
+        "name": task.subject.name,
+        "raw": str(task.subject.raw),
+        "axes": "zyx",
+        "shape": grid.shape,
+        "voxel_size_nm": grid.voxel_size,
+        "offset_nm": grid.offset,
+        "grey_values": dataclasses.asdict(task.light),
+        "model": [str(run.folder) for run in team.members],
+        "digest": task.mark,
+        "prediction": dataclasses.asdict(team.config.prediction),
+        "tiling": {
+            k: v for k, v in dataclasses.asdict(task.tiling).items() if k != "shape"
+        },
+        "labels": dict(labels),
+        "version": importlib.metadata.version("crista"),
+    }  # fmt: skip

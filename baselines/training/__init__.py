@@ -1,0 +1,1 @@
+"""Samples, losses, the loop, validation, and the memory it all takes."""

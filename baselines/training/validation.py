@@ -1,0 +1,166 @@
+"""How good a network is on the voxels kept from training, and which threshold suits each label."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from baselines.box import Box
+from baselines.config import Config
+from baselines.data.crops import TrainingCrop
+from baselines.models import Network
+from baselines.objects.agreement import Agreement, agreement
+from baselines.objects.decoding import Thresholds, smallest_voxels
+from baselines.objects.heads import Head, Heads
+from baselines.objects.targets import make_targets
+from baselines.objects.tuning import Volume, tune
+from baselines.predicting.blockwise import predict_box
+from baselines.predicting.predictors import predictor_of
+from baselines.predicting.tiling import plan_tiling
+from baselines.training.losses import loss_of
+from baselines.training.ranks import ALONE, Ranks
+from baselines.training.sampling import cut
+from evaluator.manifest import Kind
+
+MOST_VOXELS = 2**25  # of a validation box that are looked at: memory is bounded
+MOST_TUNED = 2**21  # of a validation box on which thresholds of objects are tried
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Per label that was annotated: the best Dice of its mask, and the threshold that reaches it.
+
+    loss: mean over the boxes.
+    """
+
+    loss: float
+    dice: dict[str, float]
+    thresholds: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """One number to choose weights by: mean Dice of all labels."""
+        return float(np.mean(list(self.dice.values()))) if self.dice else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """Thresholds of a label's objects, and the panoptic quality that they reach."""
+
+    thresholds: Thresholds
+    quality: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One validation box: what was predicted, and what is true.
+
+    probabilities: (K, Z, Y, X) float32.  ids: (L, Z, Y, X) int32.  known: bool, as ids.
+    """
+
+    crop: TrainingCrop
+    probabilities: np.ndarray
+    ids: np.ndarray
+    known: np.ndarray
+
+
+def validate(
+    model: Network, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    device: torch.device, bf16: bool, ranks: Ranks = ALONE,
+) -> Validation | None:  # fmt: skip
+    """What the network reaches on all validation boxes; None if there are none.
+
+    Processes that train together share the boxes.
+    """
+    found = [
+        _measure(looked, heads, config)
+        for looked in look(model, crops, config, heads, device=device, bf16=bf16, ranks=ranks)
+    ]
+    found = [pair for part in ranks.gathered(found) for pair in part]
+    if not found:
+        return None
+    counts, losses, annotated = zip(*found, strict=True)
+    dice, thresholds = functools.reduce(operator.add, counts).best()
+    seen = np.any(annotated, axis=0)
+    labels = [head.label for head in heads]
+    return Validation(
+        loss=float(np.mean(losses)),
+        dice={n: float(d) for n, d, s in zip(labels, np.round(dice, 5), seen, strict=True) if s},
+        thresholds={n: float(t) for n, t in zip(labels, thresholds, strict=True)},
+    )
+
+
+def look(
+    model: Network, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    device: torch.device, bf16: bool, ranks: Ranks = ALONE,
+) -> Iterator[Looked]:  # fmt: skip
+    """Each validation box, predicted as a volume would be, with its annotation."""
+    predictor = predictor_of(model, device=device, bf16=bf16)
+    labels = [head.label for head in heads]
+    boxes = [(crop, _part(box)) for crop in crops for box in crop.validation]
+    for crop, box in boxes[ranks.rank :: ranks.size]:
+        tiling = plan_tiling(
+            crop.grid.shape, config.prediction, model.multiple, context=config.model.context
+        )
+        found = predict_box(
+            predictor, crop.raw, crop.light, box=box, tiling=tiling,
+            channels=heads.channels, batch=config.prediction.batch,
+        )  # fmt: skip
+        _, ids, known = cut(crop, box, labels, boxes=crop.validation)
+        yield Looked(crop, found, ids, known)
+
+
+def tune_objects(
+    model: Network, crops: list[TrainingCrop], config: Config, heads: Heads, *,
+    device: torch.device, bf16: bool,
+) -> dict[str, Tuned]:  # fmt: skip
+    """The thresholds of the best objects, per instance label that validation boxes have any of."""
+    kinds = config.trained.kinds
+    instances = [(k, h) for k, h in enumerate(heads) if kinds.get(h.label) == Kind.INSTANCE]
+    volumes: dict[str, list[Volume]] = {head.label: [] for _, head in instances}
+    share = 1.0
+    for looked in look(model, crops, config, heads, device=device, bf16=bf16) if instances else ():
+        share = min(share, looked.ids.shape[1] / looked.crop.grid.shape[0])
+        stored = np.round(looked.probabilities * 255).astype(np.uint8)
+        for k, head in instances:
+            if (looked.ids[k] * looked.known[k]).any():
+                found = Volume(stored[heads.of(head.label)], looked.ids[k] * looked.known[k])
+                volumes[head.label].append(found.central(MOST_TUNED))
+    return {
+        head.label: _tuned(head, volumes[head.label], config, share)
+        for _, head in instances if volumes[head.label]
+    }  # fmt: skip
+
+
+def _tuned(head: Head, volumes: list[Volume], config: Config, share: float) -> Tuned:
+    # Objects are cut off by the few validation planes, so small pieces of them must count.
+    smallest = smallest_voxels(config.objects, head.label, head.voxel_size) * share
+    thresholds, quality = tune(
+        volumes, head, Thresholds.of(config.objects), smallest=round(smallest),
+        fill_holes=config.objects.fill_holes,
+    )  # fmt: skip
+    return Tuned(thresholds, round(quality, 5))
+
+
+def _measure(looked: Looked, heads: Heads, config: Config) -> tuple[Agreement, float, np.ndarray]:
+    ids, known = (torch.from_numpy(array)[None] for array in (looked.ids, looked.known))
+    target, weight = make_targets(ids, known, heads)
+    logits = torch.from_numpy(looked.probabilities)[None].logit(eps=1e-6)
+    loss, _ = loss_of(logits, target, weight, heads, config.loss)
+    masks = list(heads.masks)
+    counts = agreement(
+        looked.probabilities[masks], target[0, masks].numpy() > 0.5, weight[0, masks].numpy()
+    )
+    return counts, float(loss), looked.known.reshape(len(heads), -1).max(axis=1)
+
+
+def _part(box: Box) -> Box:
+    """The first planes of a box, if it is too large."""
+    (z, y, x), (end, end_y, end_x) = box.start, box.stop
+    planes = max(MOST_VOXELS // ((end_y - y) * (end_x - x)), 1)
+    return Box((z, y, x), (min(end, z + planes), end_y, end_x))

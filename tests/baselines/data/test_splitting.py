@@ -1,0 +1,166 @@
+"""`baselines split` on real folders: filters, words, and training that reads what it wrote."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from baselines.cli import app
+from baselines.config import Config, build
+from baselines.data.crops import load_crops
+from baselines.data.split_file import Row, SplitFile, read_split
+from baselines.data.splitting import describe, make_split
+from baselines.layout import DataError, DataFolder, Split
+from evaluator.geometry import VoxelGrid
+from evaluator.manifest import Crop, Kind, Label, Target
+from evaluator.volume import create_volume, open_volume
+
+
+def config(data=None, **split) -> Config:
+    return build(Config, {"data": data or {}, "split": split}, where="")
+
+
+def split_of(folder, **given):
+    return make_split(folder, config(**given), progress=lambda _: None)
+
+
+def folder_of(root, crops):
+    """A data folder of crops of 6 planes: {crop: {label: (voxels, nm)}}; two crops per specimen."""
+    data = DataFolder(root)
+    numbers = {name: k + 1 for k, name in enumerate(sorted({n for c in crops.values() for n in c}))}
+    for k, (crop, labels) in enumerate(crops.items()):
+        grid = VoxelGrid((6, 16, 16), (8.0, 8.0, 8.0), (0.0, 0.0, 1000.0 * k))
+        raw = np.random.default_rng(k).integers(1, 255, grid.shape, np.uint8)
+        create_volume(data.raw(Split.TRAIN, crop), grid, np.uint8, multiscale=True)[:] = raw
+        targets = []
+        for name, (voxels, size) in labels.items():
+            shape = tuple(int(n * 8 // size) for n in grid.shape)
+            offset = tuple(o - 4.0 + size / 2 for o in grid.offset)
+            place = VoxelGrid(shape, (size,) * 3, offset)
+            target = Target(
+                Crop(crop, f"d{k // 2}"), Label(name, numbers[name], Kind.SEMANTIC), place
+            )
+            array = create_volume(data.label(Split.TRAIN, target), place, np.uint8)
+            ids = np.zeros(shape, np.uint8)
+            ids.flat[:voxels] = 1
+            array[:] = ids
+            targets.append(target)
+        data.add_targets(Split.TRAIN, targets)
+    return root
+
+
+def test_counts_are_those_of_the_arrays_and_paths_lead_to_them(phantom):
+    made = split_of(phantom.root, kind="kfold")
+    assert [row.name for row in made.rows] == ["phantom-train-1", "phantom-train-2"]
+    for row in made.rows:
+        assert open_volume(phantom.root / row.raw).shape == (12, 64, 64)
+        for label, path in row.paths.items():
+            ids = open_volume(phantom.root / path).read()
+            assert row.voxels[label] == np.count_nonzero(ids)
+    assert made.about["folds"] == 2
+    assert set(made.about["labels"]) <= set(made.rows[0].voxels)
+
+
+def test_training_reads_what_was_written(phantom, tmp_path):
+    out = tmp_path / "split.toml"
+    done = CliRunner().invoke(
+        app, ["split", str(phantom.root), "--out", str(out), "-c", "cell,mem", "--kind", "kfold"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "fold 0: validates on 1 of 2 crops" in done.output
+    for fold in (0, 1):
+        settings = config({"labels": ["cell", "mem"]}, kind="file", file=str(out), fold=fold)
+        _, crops = load_crops(phantom, settings, progress=lambda _: None)
+        for crop, row in zip(crops, read_split(out).rows, strict=True):
+            assert bool(crop.validation) == (row.fold == fold)
+            assert bool(crop.training) == (row.fold != fold)
+
+
+def test_a_label_that_nobody_annotated_is_an_error_or_left_out(tmp_path):
+    root = folder_of(tmp_path, {
+        "a": {"mito": (9, 8.0), "ribo": (0, 8.0)}, "b": {"mito": (5, 8.0)}, "c": {"mito": (3, 8.0)},
+    })  # fmt: skip
+    labels = ["mito", "ribo"]
+    with pytest.raises(
+        DataError, match=r"no annotated voxels for ribo \(annotated in 1 of 3 crops"
+    ):
+        split_of(root, data={"labels": labels})
+    made = split_of(root, data={"labels": labels, "skip_empty": True})
+    assert made.about["labels"] == ["mito"]
+
+
+def test_empty_crops_are_kept_as_negatives_unless_they_are_to_be_dropped(tmp_path):
+    root = folder_of(tmp_path, {
+        "a": {"mito": (9, 8.0)}, "empty": {"mito": (0, 8.0)}, "b": {"mito": (5, 8.0)},
+    })  # fmt: skip
+    assert [row.name for row in split_of(root).rows] == ["a", "b", "empty"]
+    made = split_of(root, data={"drop_empty": True})
+    assert [row.name for row in made.rows] == ["a", "b"]
+
+
+def test_annotations_that_are_too_coarse_are_left_out_unless_allowed(tmp_path):
+    root = folder_of(tmp_path, {
+        "a": {"nuc": (9, 8.0), "mito": (4, 8.0)}, "b": {"nuc": (2, 16.0), "mito": (4, 8.0)},
+    })  # fmt: skip
+    strict = split_of(root, data={"voxel_size": [8.0, 8.0, 8.0]})
+    assert [sorted(row.voxels) for row in strict.rows] == [["mito", "nuc"], ["mito"]]
+    loose = split_of(root, data={"voxel_size": [8.0, 8.0, 8.0], "allow_coarse": ["nuc"]})
+    assert loose.rows[1].voxels["nuc"] > 0
+
+
+def test_datasets_stay_together(tmp_path):
+    root = folder_of(tmp_path, {f"c{k}": {"mito": (3, 8.0)} for k in range(6)})
+    made = split_of(root, kind="kfold", by="dataset", folds=3)
+    folds = {
+        row.dataset: {r.fold for r in made.rows if r.dataset == row.dataset} for row in made.rows
+    }
+    assert sorted(folds) == ["d0", "d1", "d2"]
+    assert sorted(fold for (fold,) in folds.values()) == [0, 1, 2]
+
+
+def test_specimens_of_several_datasets_stay_together(tmp_path):
+    root = folder_of(tmp_path, {f"c{k}": {"mito": (3, 8.0)} for k in range(6)})
+    (root / "specimens.toml").write_text('d0 = "mouse"\nd2 = "mouse"\n')
+    made = split_of(root, kind="kfold", by="specimen")
+    assert made.about["folds"] == 2
+    assert len({row.fold for row in made.rows if row.specimen == "mouse"}) == 1
+
+
+def test_fifteen_images_and_masks_make_five_folds(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for k in range(15):
+        values = np.random.default_rng(k).integers(0, 255, (16, 16), np.uint8)
+        Image.fromarray(values).save(tmp_path / f"images/img_{k}.png")
+        Image.fromarray((values > 128).astype(np.uint8) * 255).save(
+            tmp_path / f"masks/img_{k}_mask.png"
+        )
+    made = split_of(tmp_path, kind="kfold")
+    assert sorted(row.fold for row in made.rows) == sorted([0, 1, 2, 3, 4] * 3)
+    assert made.rows[0].raw == "images/img_0.png"
+    assert made.rows[0].paths == {"class1": "masks/img_0_mask.png"}
+
+
+def test_what_is_lacking_in_a_fold_is_said():
+    rows = (
+        Row("a", 0, voxels={"mito": 5, "nuc": 0}),
+        Row("b", 1, voxels={"mito": 7, "nuc": 9}),
+    )
+    assert list(describe(SplitFile(rows))) == [
+        "fold 0: validates on 1 of 2 crops: mito 5, nuc 0",
+        "warning: fold 0 has no nuc to validate on",
+        "fold 1: validates on 1 of 2 crops: mito 7, nuc 9",
+        "warning: fold 1 has no nuc to train on",
+    ]
+    assert list(describe(SplitFile((Row("a", -1),)))) == [
+        "all 1 crops train: nothing is kept to validate on"
+    ]
+
+
+def test_an_impossible_kind_names_those_that_are(phantom, tmp_path):
+    out = tmp_path / "s.toml"
+    done = CliRunner().invoke(
+        app, ["split", str(phantom.root), "--out", str(out), "--kind", "kfolds"]
+    )
+    assert "split.kind is one of planes, random, kfold, file" in str(done.exception)
+    assert not out.exists()

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from baselines.objects.agreement import panoptic_quality
+from baselines.objects.decoding import Thresholds, objects_of
+from baselines.objects.heads import AFFINITY, BCD, COMPONENTS
+from baselines.objects.tuning import Volume, tune
+from tests.baselines.cells import cells, head_of, seen
+
+IDS = cells((24, 40, 40), 30, radius=8)
+
+
+def dimmed(representation):
+    """What a network says that is right, but never sure of it."""
+    given = seen(IDS, head_of(representation), noise=0.04, blur=0.5).astype(float)
+    return np.round(given * 0.5).astype(np.uint8)
+
+
+@pytest.mark.parametrize("representation", [COMPONENTS, BCD, AFFINITY])
+def test_what_is_chosen_is_better_than_the_defaults_and_as_good_as_it_says(representation):
+    head, given = head_of(representation), dimmed(representation)
+    before = panoptic_quality(IDS, objects_of(given, head, Thresholds(), smallest=20))
+    found, quality = tune([Volume(given, IDS)], head, Thresholds(), smallest=20)
+    after = panoptic_quality(IDS, objects_of(given, head, found, smallest=20))
+    assert quality == pytest.approx(after)
+    assert after > before + 0.2
+    assert after > (0.9 if representation != COMPONENTS else 0.4)
+
+
+def test_only_what_matters_for_the_representation_is_changed():
+    found, _ = tune([Volume(dimmed(COMPONENTS), IDS)], head_of(COMPONENTS), Thresholds())
+    assert found == Thresholds(mask=found.mask)
+    found, _ = tune([Volume(dimmed(AFFINITY), IDS)], head_of(AFFINITY), Thresholds())
+    assert found == Thresholds(mask=found.mask, bias=found.bias)
+
+
+def test_of_values_that_are_as_good_the_middle_one_is_taken():
+    ids = np.zeros((4, 8, 8), np.uint32)
+    ids[:, 2:6, 2:6] = 1
+    given = np.where(ids > 0, 230, 26).astype(np.uint8)[None]
+    found, quality = tune([Volume(given, ids)], head_of(COMPONENTS), Thresholds(mask=0.15))
+    assert quality == 1
+    assert found.mask == pytest.approx(0.45)  # of 0.1 to 0.85
+
+
+def test_without_objects_nothing_is_chosen():
+    base = Thresholds(mask=0.3)
+    assert tune([], head_of(BCD), base) == (base, 0.0)
+    empty = Volume(np.zeros((3, 4, 8, 8), np.uint8), np.zeros((4, 8, 8), np.uint32))
+    assert tune([empty], head_of(BCD), base) == (base, 0.0)
+
+
+def test_large_volumes_are_looked_at_in_their_middle():
+    ids = np.arange(8 * 100 * 60).reshape(8, 100, 60)
+    part = Volume(ids[None].repeat(3, 0), ids).central(9000)
+    assert part.ids.shape == (8, 25, 30)
+    assert part.probabilities.shape == (3, 8, 25, 30)
+    assert part.ids[4, 12, 15] == ids[4, 49, 30]
+    assert Volume(ids[None], ids).central(10**6).ids.shape == ids.shape
+
+
+def test_several_volumes_count_alike():
+    head = head_of(COMPONENTS)
+    volumes = [Volume(dimmed(COMPONENTS), IDS)] * 2
+    assert tune(volumes, head, Thresholds()) == tune(volumes[:1], head, Thresholds(), most=2**20)

@@ -1,0 +1,146 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from baselines.box import Box
+from baselines.config import Config, build
+from baselines.objects.heads import heads_of
+from baselines.training.validation import look, validate
+from baselines.volumes.readers import InMemory
+from evaluator.geometry import VoxelGrid
+from tests.baselines.made_crops import make_crop
+
+CPU = torch.device("cpu")
+
+
+class BrightIsLabel(nn.Module):
+    """A network whose probability is a known function of the grey value, alike for all channels."""
+
+    multiple = (1, 4, 4)
+
+    def __init__(self, channels, slope=4.0):
+        super().__init__()
+        self.channels, self.slope = channels, slope
+
+    def forward(self, raw):
+        return (self.slope * raw).expand(-1, self.channels, -1, -1, -1)
+
+
+def settings(labels, **loss):
+    return build(
+        Config,
+        {
+            "data": {"labels": labels},
+            "loss": loss,
+            "prediction": {"tile": [1, 16, 16], "overlap": [0, 4, 4], "block": [4, 32, 32]},
+        },
+        where="",
+    )
+
+
+def crop(labels, raw, *, validation=0.5, known=None):
+    grid = VoxelGrid(raw.shape, (8.0, 8.0, 8.0))
+    readers = {name: InMemory(array) for name, array in labels.items()}
+    return make_crop("a", grid, InMemory(raw), readers, validation=validation, known=known)
+
+
+def halves():
+    """Raw whose right half is bright, and the label that says so."""
+    label = np.zeros((4, 16, 16), np.uint8)
+    label[..., 8:] = 1
+    return (60 + 120 * label).astype(np.uint8), label
+
+
+def heads_for(config):
+    return heads_of(config.data.labels, {}, config.objects, (8.0, 8.0, 8.0), planar=True)
+
+
+def run(model, crops, config):
+    return validate(model, crops, config, heads_for(config), device=CPU, bf16=False)
+
+
+def test_a_network_that_is_right_gets_full_marks_and_a_small_loss():
+    raw, label = halves()
+    found = run(BrightIsLabel(1), [crop({"a": label}, raw)], settings(["a"]))
+    assert found.dice == {"a": 1.0}
+    assert found.mean == 1.0
+    assert found.loss < 0.1
+
+
+def test_a_network_that_is_wrong_everywhere_gets_none_and_a_large_loss():
+    raw, label = halves()
+    found = run(BrightIsLabel(1, slope=-4.0), [crop({"a": label}, raw)], settings(["a"]))
+    assert found.dice["a"] == 0.0
+    assert found.loss > 2
+
+
+def test_undecided_voxels_cost_ln_two():
+    raw, label = halves()
+    config = settings(["a"], kind="bce", most_weight=1.0)
+    found = run(BrightIsLabel(1, slope=0.0), [crop({"a": label}, raw)], config)
+    assert found.loss == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_without_validation_planes_there_is_nothing_to_say():
+    raw, label = halves()
+    whole = crop({"a": label}, raw, validation=0.0)
+    assert run(BrightIsLabel(1), [whole], settings(["a"])) is None
+
+
+def test_only_the_planes_kept_from_training_count():
+    raw, label = halves()
+    label[:2] = 1 - label[:2]  # the first half, for training, is annotated the wrong way round
+    found = run(BrightIsLabel(1), [crop({"a": label}, raw)], settings(["a"]))
+    assert found.dice["a"] == 1.0
+
+
+def test_a_crop_where_a_label_is_not_annotated_says_nothing_about_it():
+    raw, label = halves()
+    crops = [crop({"a": label}, raw), crop({"b": 1 - label}, raw)]
+    found = run(BrightIsLabel(2), crops, settings(["a", "b"]))
+    assert found.dice["a"] == 1.0
+    assert found.dice["b"] == 0.0
+    assert found.mean == 0.5
+
+
+def test_a_label_that_is_annotated_in_training_planes_only_has_no_dice():
+    raw, label = halves()
+    known = {"a": Box((0, 0, 0), (4, 16, 16)), "b": Box((0, 0, 0), (1, 16, 16))}
+    found = run(
+        BrightIsLabel(2), [crop({"a": label, "b": label}, raw, known=known)], settings(["a", "b"])
+    )  # fmt: skip
+    assert found.dice == {"a": 1.0}
+    assert set(found.thresholds) == {"a", "b"}
+
+
+def test_the_threshold_of_a_mask_is_moved_to_where_dice_is_best():
+    # Grey 0 .. 15 across, and the label begins at a probability far above one half.
+    raw = np.broadcast_to(np.arange(16, dtype=np.uint8) * 10 + 20, (4, 16, 16)).copy()
+    label = (raw >= 140).astype(np.uint8)
+    found = run(BrightIsLabel(1, slope=1.0), [crop({"a": label}, raw)], settings(["a"]))
+    assert found.thresholds["a"] > 0.6
+    assert found.dice["a"] == 1.0
+
+
+def test_a_tall_crop_is_looked_at_in_part(monkeypatch):
+    raw, label = halves()
+    monkeypatch.setattr("baselines.training.validation.MOST_VOXELS", 16 * 16)
+    label[3:] = 1 - label[3:]  # wrong in the last plane, which is not reached
+    found = run(BrightIsLabel(1), [crop({"a": label}, raw)], settings(["a"]))
+    assert found.dice["a"] == 1.0
+
+
+def test_a_look_shows_all_channels_and_what_is_known_beside_them():
+    raw, label = halves()
+    config = settings(["a"])
+    (seen,) = look(
+        BrightIsLabel(1), [crop({"a": label}, raw)], config, heads_for(config), device=CPU,
+        bf16=False,
+    )  # fmt: skip
+    assert seen.probabilities.shape == seen.ids.shape == seen.known.shape == (1, 2, 16, 16)
+    np.testing.assert_array_equal(seen.ids[0], label[2:])
+    np.testing.assert_array_equal(seen.probabilities[0] > 0.5, label[2:] > 0)
+    assert seen.known.all()
