@@ -35,7 +35,7 @@ def test_two_folders_are_independent(tmp_path):
 def test_the_lock_of_a_killed_process_is_open(tmp_path):
     path = tmp_path / "lock"
     code = (
-        "import pathlib, sys, time\nfrom baselines.lock import locked\n"
+        "import pathlib, sys, time\nfrom baselines.runs.lock import locked\n"
         "with locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n"
         "    time.sleep(60)\n"
     )
