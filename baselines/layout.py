@@ -40,7 +40,7 @@ class TooManyClasses(DataError):
     """A mask has more values than anybody has classes."""
 
 
-class Split(enum.StrEnum):
+class Purpose(enum.StrEnum):
     """What a crop is for."""
 
     TRAIN = "train"
@@ -58,38 +58,38 @@ class DataFolder:
         """The bundle for the server."""
         return self.root / "challenge"
 
-    def table(self, split: Split) -> Path:
-        """The manifest of a split."""
+    def table(self, purpose: Purpose) -> Path:
+        """The manifest of the crops for a purpose."""
         hidden = self.challenge / "manifest.csv"
-        return hidden if split is Split.HIDDEN else self.root / "train.csv"
+        return hidden if purpose is Purpose.HIDDEN else self.root / "train.csv"
 
-    def manifest(self, split: Split) -> Manifest:
-        """Which targets a split has.  Raises DataError if it has none."""
-        if not self.table(split).is_file():
+    def manifest(self, purpose: Purpose) -> Manifest:
+        """Which targets the crops for a purpose have.  Raises DataError if there is none."""
+        if not self.table(purpose).is_file():
             raise DataError(
-                f"{self.root} has no {split} crops: {self.table(split)} is missing. "
+                f"{self.root} has no {purpose} crops: {self.table(purpose)} is missing. "
                 "Make a data folder with `baselines phantom` or `baselines import-stack`."
             )
-        return load_manifest(self.table(split))
+        return load_manifest(self.table(purpose))
 
-    def raw(self, split: Split, crop: str) -> Path:
+    def raw(self, purpose: Purpose, crop: str) -> Path:
         """The raw volume of a crop, given its folder name."""
-        return self.root / split / crop / "raw"
+        return self.root / purpose / crop / "raw"
 
-    def label(self, split: Split, target: Target) -> Path:
+    def label(self, purpose: Purpose, target: Target) -> Path:
         """The annotation of a target: among the training crops, or in the hidden truth."""
-        if split is Split.HIDDEN:
+        if purpose is Purpose.HIDDEN:
             return self.challenge / "truth.zarr" / target.path
-        return self.root / split / target.crop.folder / "labels" / target.label.name
+        return self.root / purpose / target.crop.folder / "labels" / target.label.name
 
-    def crops(self, split: Split) -> list[str]:
+    def crops(self, purpose: Purpose) -> list[str]:
         """Folder names of the crops that have raw data, sorted."""
-        return sorted(path.parent.name for path in (self.root / split).glob("*/raw"))
+        return sorted(path.parent.name for path in (self.root / purpose).glob("*/raw"))
 
-    def add_targets(self, split: Split, targets: Iterable[Target]) -> None:
-        """Enter targets in the manifest of a split, in place of older ones of the same crops."""
+    def add_targets(self, purpose: Purpose, targets: Iterable[Target]) -> None:
+        """Enter targets of crops for a purpose, in place of older ones of the same crops."""
         targets = list(targets)
-        table = self.table(split)
+        table = self.table(purpose)
         known = load_manifest(table).targets if table.is_file() else ()
         crops = {target.crop.folder for target in targets}
         kept = [target for target in known if target.crop.folder not in crops]

@@ -40,7 +40,7 @@ import torch
 from baselines.box import Box
 from baselines.config import Config, ConfigError, load_config
 from baselines.data.crops import load_crops
-from baselines.layout import DataFolder, Split
+from baselines.layout import DataFolder, Purpose
 from baselines.models import Network
 from baselines.phantoms.phantom import PhantomPlan, write_phantom
 from baselines.predicting.blockwise import stream
@@ -57,7 +57,7 @@ from baselines.training.interruption import Interruption
 from baselines.training.ranks import ALONE
 from baselines.training.sampling import Batch
 from baselines.training.schedule import Schedule
-from baselines.training.standing import Window
+from baselines.training.standing import Untold
 from baselines.training.train import filled
 from baselines.training.trainer import Trainer
 from benchmarks.extrapolation import CROPS, VOXEL, hours_of, tiles_of
@@ -91,7 +91,7 @@ def painted(bench: Bench) -> dict[str, Any]:
     plan = PhantomPlan((depth, size, size), (VOXEL,) * 3, train=1, hidden=0, cell_nm=300.0)
     write_phantom(bench.folder / "data", plan, progress=lambda _: None)
     data = DataFolder(bench.folder / "data")
-    crop = np.asarray(open_volume(data.raw(Split.TRAIN, data.crops(Split.TRAIN)[0])).read())
+    crop = np.asarray(open_volume(data.raw(Purpose.TRAIN, data.crops(Purpose.TRAIN)[0])).read())
     times = 1 if bench.asked.tiny else 3
     sides = [(0, (times - 1) * n) for n in crop.shape]
     whole = np.pad(crop, sides, mode="symmetric")
@@ -139,7 +139,7 @@ def resident(bench: Bench, trainer: Trainer, batch: Batch, seconds: float) -> fl
         trainer.pace.keep()
         count += 1
     bench.finish()
-    trainer.window = Window()
+    trainer.untold = Untold()
     return (time.monotonic() - begun) / count
 
 

@@ -28,7 +28,7 @@ ConfigArgument = Annotated[
     Path, typer.Argument(help="A TOML file, or the name of a bundled one, such as Semantic2D.")
 ]
 Patch = Annotated[str, typer.Option(help="Size of a patch, Z,Y,X, in place of training.patch.")]
-Window = Annotated[
+WindowSize = Annotated[
     str, typer.Option(help="The same as Z,X,Y; rounded up to what the network divides by.")
 ]
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
@@ -47,7 +47,7 @@ def train(
     ] = None,
     sets: Sets = None,
     patch: Patch = "",
-    window: Window = "",
+    window: WindowSize = "",
     folds: Annotated[
         str, typer.Option(help="An ensemble, a network per fold: all, or some such as 0,2.")
     ] = "",

@@ -17,13 +17,13 @@ from baselines.data.placing import LeftOut, OpenCrop, PlacedCrop, open_crop, pla
 from baselines.data.sources import Source, open_source
 from baselines.data.split import Boxes, Part, boxes_of
 from baselines.layout import DataError, DataFolder
+from baselines.progress import Progress
 from baselines.volumes.levels import alike, triple
 from baselines.volumes.light import Light, measure_light
 from baselines.volumes.readers import Reader, Window
 from evaluator.geometry import Nanometres, Shape, VoxelGrid
 from evaluator.manifest import Kind
 
-Progress = Callable[[str], None]
 READERS = 4  # crops read at once
 T = TypeVar("T")
 

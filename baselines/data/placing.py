@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from baselines.box import Box, box_around, common_box
@@ -11,14 +11,13 @@ from baselines.config import DataConfig
 from baselines.data.masks import IDS, Chosen, Components, Union
 from baselines.data.sources.source import Source, SourceCrop
 from baselines.layout import DataError
+from baselines.progress import Progress
 from baselines.volumes.images import Image, Level
 from baselines.volumes.levels import OnGrid, alike, box_on, part_of, ranked, touched, window
 from baselines.volumes.readers import InMemory, Placed, Reader, Window
 from baselines.volumes.resampling import Resampled, Rule
 from evaluator.geometry import Nanometres, Shape, VoxelGrid
 from evaluator.manifest import Kind
-
-Progress = Callable[[str], None]
 
 
 class LeftOut(DataError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from baselines.box import Box, box_around
@@ -12,8 +12,7 @@ from baselines.data.crops import TrainingCrop, load_crops
 from baselines.data.sources import Source, open_source
 from baselines.data.split import Part, fold_count, rows_of
 from baselines.data.split_file import Row, SplitFile
-
-Progress = Callable[[str], None]
+from baselines.progress import Progress
 
 
 def make_split(data: Path, config: Config, *, progress: Progress = print) -> SplitFile:

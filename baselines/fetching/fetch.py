@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from baselines.fetching.fetched import Ledger
 from baselines.fetching.published import Wanted, enter
 from baselines.fetching.store import Store
 from baselines.layout import DataError
+from baselines.progress import Progress
 
-Progress = Callable[[str], None]
 _SAMPLES = 6  # chunks of a kind read to learn how well the others are compressed
 _IN_FLIGHT = 1 << 30  # bytes of decoded chunks asked for ahead
 _STEPS = 20  # lines of progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from baselines.config import Config
@@ -11,13 +11,13 @@ from baselines.inspecting.extents import count_voxels, measure_extents
 from baselines.inspecting.findings import CropLook, Finding, Inspection, Severity
 from baselines.inspecting.grey import Grey, measure_grey, outliers
 from baselines.layout import DataError, ShapesDiffer, TooManyClasses
+from baselines.progress import Progress
 from baselines.volumes.image_files import IMAGES, faults_of, images_below
 from baselines.volumes.images import UNSIZED, Image
 from baselines.volumes.levels import alike
 from evaluator.errors import EvaluatorError, Unreadable, meant
 from evaluator.manifest import Kind
 
-Progress = Callable[[str], None]
 _RULES = ((ShapesDiffer, "dimensions"), (TooManyClasses, "classes"), (Unreadable, "unreadable"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from baselines.layout import DataError
 from baselines.objects.decoding import Thresholds, mask_of
 from baselines.objects.heads import Head
 from baselines.objects.stitching import stitch
+from baselines.progress import Progress
 from evaluator.manifest import Kind
 
-Progress = Callable[[str], None]
 _SLAB = (64, 512, 512)  # of a mask, made at once
 
 

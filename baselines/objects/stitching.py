@@ -35,11 +35,11 @@ from baselines.objects.decoding import (
 from baselines.objects.heads import AFFINITY, BCD, Head
 from baselines.objects.overlap import alike, numbered, pairs_of
 from baselines.objects.watershed import SMALLEST_SEED, flood
+from baselines.progress import Progress
 from baselines.volumes.components import components
 from evaluator.geometry import Shape
 
 Read = Callable[[Box], np.ndarray]  # a box of the volume -> (channels, *box) uint8
-Progress = Callable[[str], None]
 BLOCK: Shape = (256, 256, 256)
 BLOCK_OF_AFFINITIES: Shape = (128, 128, 128)  # they are many, and each is looked at
 MARGIN = 32  # voxels of the finest axis

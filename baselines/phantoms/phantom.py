@@ -7,7 +7,7 @@ so memory does not depend on their size.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ import numpy as np
 import zarr
 
 from baselines.box import Box, blocks_of
-from baselines.layout import DataFolder, Split
+from baselines.layout import DataFolder, Purpose
 from baselines.phantoms.imaging import Section, develop, section
 from baselines.phantoms.noise import Positions
 from baselines.phantoms.painting import Painted, Part, paint
 from baselines.phantoms.specimen import Specimen
+from baselines.progress import Progress
 from evaluator.geometry import Nanometres, Shape, VoxelGrid
 from evaluator.manifest import Crop, Kind, Label, Target
 from evaluator.volume import create_volume
 
-Progress = Callable[[str], None]
 DATASET = "phantom"
 _BLOCK = (64, 128, 128)  # voxels painted at once; whole chunks of 64
 _HALO = (1, 3, 3)  # blur and slopes look this far beyond a block
@@ -64,12 +64,12 @@ class PhantomPlan:
     cell_nm: float = 560.0
     noise: float = 0.055
 
-    def crops(self) -> Iterator[tuple[Split, Crop, VoxelGrid]]:
+    def crops(self) -> Iterator[tuple[Purpose, Crop, VoxelGrid]]:
         """Every crop, training ones first."""
-        splits = [Split.TRAIN] * self.train + [Split.HIDDEN] * self.hidden
+        splits = [Purpose.TRAIN] * self.train + [Purpose.HIDDEN] * self.hidden
         pitch = self.shape[0] * self.voxel_size[0] + _APART
         for n, split in enumerate(splits):
-            number = n + 1 if split is Split.TRAIN else n + 1 - self.train
+            number = n + 1 if split is Purpose.TRAIN else n + 1 - self.train
             # Whole voxels, or offsets would carry rounding noise into the manifest.
             start = round(n * pitch / self.voxel_size[0]) * self.voxel_size[0]
             grid = VoxelGrid(self.shape, self.voxel_size, (float(start), 0.0, 0.0))
@@ -80,7 +80,7 @@ def write_phantom(out: Path, plan: PhantomPlan, *, progress: Progress = print) -
     """Write the data folder `out`: raw, labels, manifests and the bundle of the challenge."""
     folder = DataFolder(out)
     specimen = Specimen(plan.seed, plan.cell_nm)
-    targets: dict[Split, list[Target]] = {Split.TRAIN: [], Split.HIDDEN: []}
+    targets: dict[Purpose, list[Target]] = {Purpose.TRAIN: [], Purpose.HIDDEN: []}
     for split, crop, grid in plan.crops():
         progress(f"painting {crop.name} {grid.shape}")
         of_crop = [Target(crop, label, grid) for label in LABELS.values()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,12 @@ from baselines.predicting.results import write_results
 from baselines.predicting.subjects import Subject, doubts
 from baselines.predicting.team import Team
 from baselines.predicting.tiling import Tiling, columns, plan_tiling
+from baselines.progress import Progress
 from baselines.runs.devices import choose_device
 from baselines.volumes.light import measure_light
 from evaluator.digest import json_digest
 from evaluator.geometry import VoxelGrid
 
-Progress = Callable[[str], None]
 LARGE_GB = 10.0  # of stored probabilities: more is worth a word before it begins
 
 

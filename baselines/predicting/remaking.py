@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,11 @@ from baselines.predicting.output import (
     result_of,
     write_tiff,
 )
+from baselines.progress import Progress
 from baselines.volumes.levels import open_level
 from baselines.volumes.readers import Reader
 from evaluator.geometry import Shape
 from evaluator.manifest import Kind
-
-Progress = Callable[[str], None]
 
 
 def remake(

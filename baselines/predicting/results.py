@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,9 @@ from baselines.predicting.output import (
     write_tiff,
 )
 from baselines.predicting.team import Team
+from baselines.progress import Progress
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind
-
-Progress = Callable[[str], None]
 
 
 def write_results(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from baselines.config import Config
 from baselines.data import pairing
-from baselines.layout import DataError, DataFolder, Split
+from baselines.layout import DataError, DataFolder, Purpose
 from baselines.volumes.images import UNSIZED, open_image
 from baselines.volumes.levels import OnGrid, alike, open_level
 from baselines.volumes.light import Light
@@ -33,7 +33,7 @@ def hidden_crops(data: DataFolder, names: Sequence[str] = ()) -> list[Subject]:
 
     Raises DataError if there are none, or not all that are named.
     """
-    crops = data.crops(Split.HIDDEN)
+    crops = data.crops(Purpose.HIDDEN)
     if not crops:
         raise DataError(
             f"{data.root} has no hidden crops to predict: no */raw in its hidden folder. "
@@ -44,7 +44,7 @@ def hidden_crops(data: DataFolder, names: Sequence[str] = ()) -> list[Subject]:
             f"{data.root} has no hidden crop {', '.join(missing)}; it has {', '.join(crops)}."
         )
     return [
-        Subject(name, data.raw(Split.HIDDEN, name)) for name in crops if name in (names or crops)
+        Subject(name, data.raw(Purpose.HIDDEN, name)) for name in crops if name in (names or crops)
     ]
 
 

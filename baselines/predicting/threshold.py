@@ -7,19 +7,18 @@ labels beyond their kind, and its scores are poor: any method should beat it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from baselines.layout import DataError, DataFolder, Split
+from baselines.layout import DataError, DataFolder, Purpose
+from baselines.progress import Progress
 from baselines.volumes.components import components
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind
 from evaluator.volume import Volume, create_volume, open_volume
 
-Progress = Callable[[str], None]
 _BLUR = {Kind.SEMANTIC: 3.0, Kind.INSTANCE: 14.0}  # nm
 _SMALLEST_NM3 = 30_000.0  # a vesicle of 40 nm
 _SLAB = 32  # planes
@@ -27,11 +26,11 @@ _SLAB = 32  # planes
 
 def threshold(data: DataFolder, out: Path, *, progress: Progress = print) -> None:
     """Write masks and objects for every hidden target.  Raises DataError if there is none."""
-    manifest = data.manifest(Split.HIDDEN)
+    manifest = data.manifest(Purpose.HIDDEN)
     for crop in manifest.crops:
-        if not data.raw(Split.HIDDEN, crop).is_dir():
-            raise DataError(f"the raw of {crop} is missing: {data.raw(Split.HIDDEN, crop)}.")
-        raw = open_volume(data.raw(Split.HIDDEN, crop))
+        if not data.raw(Purpose.HIDDEN, crop).is_dir():
+            raise DataError(f"the raw of {crop} is missing: {data.raw(Purpose.HIDDEN, crop)}.")
+        raw = open_volume(data.raw(Purpose.HIDDEN, crop))
         grid = raw.grid or VoxelGrid(raw.shape, (1.0, 1.0, 1.0))
         dark = {kind: darker(raw, grid, blur) for kind, blur in _BLUR.items()}
         smallest = round(_SMALLEST_NM3 / float(np.prod(grid.voxel_size)))

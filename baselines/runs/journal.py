@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from baselines.progress import Progress
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -63,7 +65,6 @@ class Noted:
 
 Event = Trained | Validated | Noted
 Sink = Callable[[Event], None]
-Say = Callable[[str], None]
 _KINDS: dict[str, type[Trained] | type[Validated]] = {"training": Trained, "validation": Validated}
 
 
@@ -104,7 +105,7 @@ def sentence_of(event: Event) -> str:
     )
 
 
-def sentences(say: Say) -> Sink:
+def sentences(say: Progress) -> Sink:
     """A sink that puts events into words."""
     return lambda event: say(sentence_of(event))
 

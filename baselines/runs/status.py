@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from baselines.progress import Progress
 from baselines.runs.checkpoint import Run
 from baselines.runs.diagnosis import diagnose
-from baselines.runs.journal import Event, Noted, Say, Trained, Validated, duration, sentence_of
+from baselines.runs.journal import Event, Noted, Trained, Validated, duration, sentence_of
 from baselines.runs.lock import Holder, holder_of
 
 
@@ -60,7 +61,7 @@ def describe(status: Status) -> str:
     return "\n".join([*lines, *status.hints])
 
 
-def follow(run: Run, say: Say, *, every: float = 1.0) -> None:
+def follow(run: Run, say: Progress, *, every: float = 1.0) -> None:
     """Tell what has happened, and what happens, until nobody trains in the folder."""
     told = 0
     while True:

@@ -14,15 +14,16 @@ from baselines.data.crops import TrainingCrop, load_crops
 from baselines.data.split import fold_count, groups_of
 from baselines.data.splitting import part_of
 from baselines.layout import DataFolder
+from baselines.progress import Progress
 from baselines.runs.checkpoint import Run, save_ensemble
-from baselines.runs.journal import Say, Sink
+from baselines.runs.journal import Sink
 from baselines.training.ranks import ALONE, Ranks
 from baselines.training.train import train
 
 
 def train_folds(
     config: Config, data: DataFolder, folder: Path, *, device: torch.device,
-    progress: Say = print, sinks: Sequence[Sink] = (), ranks: Ranks = ALONE,
+    progress: Progress = print, sinks: Sequence[Sink] = (), ranks: Ranks = ALONE,
     only: Sequence[int] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train fold-0, fold-1, … in a folder, one after the other; their results.

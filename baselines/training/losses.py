@@ -26,7 +26,7 @@ def loss_of(
     logits: Tensor | list[Tensor], target: Tensor, weight: Tensor, heads: Heads,
     config: LossConfig, *, across: Sums = alone,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """The loss, and what it is made of: each channel's own by name, and "dice" of the masks.
+    """The loss, and what it is made of: each channel's own by name.
 
     logits, target, weight: (N, K, Z, Y, X).  Several logits are those of a network with deep
     supervision, finest first: each coarser one counts half of the one before.  A channel without
@@ -65,11 +65,8 @@ def _loss(
         here = heads.of(head.label)
         seen.append(known[here].any())
         labels.append(each[here].sum() / known[here].sum().clamp(min=1))
-    parts = dict(zip(heads.names, each.detach(), strict=True))
-    masks = [chosen(values, heads.masks) for values in (logits.detach(), target, weight)]
-    dice, seen_masks = soft_dice(*masks, across=across), chosen(known, heads.masks, dim=0)
-    parts["dice"] = (dice * seen_masks).sum() / seen_masks.sum().clamp(min=1)
-    return torch.stack(labels).sum() / torch.stack(seen).sum().clamp(min=1), parts
+    whole = torch.stack(labels).sum() / torch.stack(seen).sum().clamp(min=1)
+    return whole, dict(zip(heads.names, each.detach(), strict=True))
 
 
 def _channels(
@@ -95,9 +92,9 @@ def _channels(
     return masks.index_copy(0, index_of(heads.graded, logits.device), graded)
 
 
-def chosen(values: Tensor, channels: Sequence[int], *, dim: int = 1) -> Tensor:
-    """Some channels of a tensor, in the order given."""
-    return values.index_select(dim, index_of(channels, values.device))
+def chosen(values: Tensor, channels: Sequence[int]) -> Tensor:
+    """Some channels of a tensor (N, K, …), in the order given."""
+    return values.index_select(1, index_of(channels, values.device))
 
 
 def index_of(channels: Sequence[int], device: torch.device) -> Tensor:

@@ -43,7 +43,7 @@ class Due:
 
 
 @dataclass
-class Window:
+class Untold:
     """What has not been told yet: losses, voxels of masks (3, L), and where the time went."""
 
     losses: list[Tensor] = field(default_factory=list)

@@ -12,9 +12,10 @@ import torch
 from baselines.config import Config
 from baselines.data.crops import TrainingCrop, common_voxel_size, kinds_of, load_crops
 from baselines.layout import DataFolder
+from baselines.progress import Progress
 from baselines.runs.board import board
 from baselines.runs.checkpoint import Run, fingerprint_of, network_of
-from baselines.runs.journal import Say, Sink, sentences
+from baselines.runs.journal import Sink, sentences
 from baselines.runs.lock import locked
 from baselines.training.interruption import Interruption
 from baselines.training.ranks import ALONE, Ranks
@@ -23,7 +24,7 @@ from baselines.training.trainer import Trainer
 
 
 def train(
-    config: Config, data: DataFolder, run: Run, *, device: torch.device, progress: Say = print,
+    config: Config, data: DataFolder, run: Run, *, device: torch.device, progress: Progress = print,
     sinks: Sequence[Sink] = (), ranks: Ranks = ALONE,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, or go on with, the run in a folder; returns its results.

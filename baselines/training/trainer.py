@@ -32,7 +32,7 @@ from baselines.training.outcome import results_of
 from baselines.training.ranks import Ranks
 from baselines.training.sampling import Batch, Patches
 from baselines.training.schedule import Schedule, learning_rate
-from baselines.training.standing import Due, Standing, Window, on_cpu
+from baselines.training.standing import Due, Standing, Untold, on_cpu
 from baselines.training.updates import follow, gradients, make_optimizer, step
 from baselines.training.validation import Tuned, Validation, tune_objects, validate
 
@@ -66,7 +66,7 @@ class Trainer:
             crops, config.data.labels, config, ranks.rank, pin=device.type == "cuda"
         )
         self.at = Standing(parts=config.training.accumulate)
-        self.window = Window()
+        self.untold = Untold()
         self.validated = -1  # the iteration of the last validation
         self.drawn = time.monotonic()
         self.good = self.state()
@@ -95,8 +95,8 @@ class Trainer:
                 due = self.due()
                 sound = self.sound(due)
                 done = time.monotonic()
-                self.window.waited += arrived - clock
-                self.window.seconds += done - clock
+                self.untold.waited += arrived - clock
+                self.untold.seconds += done - clock
                 if not sound:
                     self.roll_back()
                     return
@@ -119,7 +119,7 @@ class Trainer:
         # Numpy ends at the first annotated voxel, torch would count them all.
         if self.ranks.size == 1 and not batch.known.numpy().any():
             self.at.iteration += 1
-            self.window.add(torch.zeros((), device=self.device), None)
+            self.untold.add(torch.zeros((), device=self.device), None)
             return
         self.update(batch.to(self.device))
 
@@ -139,7 +139,7 @@ class Trainer:
             self.average, self.model.state_dict(), decay=settings.ema, iteration=self.at.iteration
         )
         # A gradient that is not finite makes the loss so, too: 0 * inf is no number.
-        self.window.add(loss + 0 * norm, counts)
+        self.untold.add(loss + 0 * norm, counts)
 
     def backward(self, batch: Batch, *, counted: bool) -> tuple[Tensor, Tensor | None]:
         """Gradients of a batch, in more and smaller parts if memory does not suffice."""
@@ -187,7 +187,7 @@ class Trainer:
         A GPU is not waited for at every iteration: nothing is kept before all are known.
         """
         if due.anything or self.device.type == "cpu":
-            return self.window.sound()
+            return self.untold.sound()
         self.pace.keep()
         return True
 
@@ -252,23 +252,23 @@ class Trainer:
 
     def report(self) -> None:
         """Tell losses, Dice and speed since the last report."""
-        n, window, settings = self.at.iteration, self.window, self.config.training
-        patches = settings.batch * self.ranks.size * len(window.losses)
+        n, untold, settings = self.at.iteration, self.untold, self.config.training
+        patches = settings.batch * self.ranks.size * len(untold.losses)
         left = (self.schedule.iterations - n) * self.at.seconds / max(n, 1)
         if settings.seconds:
             left = min(left, settings.seconds - self.at.seconds)
         self.tell(Trained(
             n, self.schedule.iterations, self.schedule.epoch_of(n), self.schedule.epochs,
-            losses=tuple(torch.stack(window.losses).tolist()) if window.losses else (),
+            losses=tuple(torch.stack(untold.losses).tolist()) if untold.losses else (),
             lr=learning_rate(settings, self.done) / 2**self.at.halvings,
-            dice=window.dice([head.label for head in self.heads]),
+            dice=untold.dice([head.label for head in self.heads]),
             seconds=round(self.at.seconds, 2),
             cpu_seconds=round(self.at.cpu_seconds, 2), left=round(max(left, 0.0), 1),
-            waited=round(window.waited / max(window.seconds, 1e-9), 4),
-            speed=round(patches / max(window.seconds, 1e-9), 2),
+            waited=round(untold.waited / max(untold.seconds, 1e-9), 4),
+            speed=round(patches / max(untold.seconds, 1e-9), 2),
             memory_gb=round(peak_memory_gb(self.device), 3),
         ))  # fmt: skip
-        self.window = Window()
+        self.untold = Untold()
 
     def validate(self) -> Validation | None:
         """Measure the averaged weights; keep them if they are the best, or nothing measures."""
@@ -299,7 +299,7 @@ class Trainer:
         """Validate a last time; write results and pictures."""
         if self.validated != self.at.iteration:
             self.validate()
-        if self.window.losses:
+        if self.untold.losses:
             self.report()
         self.save()
         self.draw(every=0.0)
@@ -349,7 +349,7 @@ class Trainer:
         held = {
             "model": self.model.state_dict(), "average": self.average,
             "optimizer": self.optimizer.state_dict(), "standing": asdict(self.at),
-            "losses": self.window.losses, "counts": self.window.counts,
+            "losses": self.untold.losses, "counts": self.untold.counts,
             "validated": self.validated,
         }  # fmt: skip
         copied: dict[str, Any] = on_cpu(held)
@@ -364,7 +364,7 @@ class Trainer:
             self.average[name].copy_(value)
         self.at, self.validated = Standing(**state["standing"]), state["validated"]
         counts = state["counts"]
-        self.window = Window(
+        self.untold = Untold(
             [loss.to(self.device) for loss in state["losses"]],
             None if counts is None else counts.to(self.device),
         )

@@ -38,7 +38,7 @@ import re
 import struct
 import tomllib
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,8 @@ import tifffile
 from PIL import Image
 
 from baselines.config import ConfigError, build
-from baselines.layout import DataError, DataFolder, Split, crop_of
+from baselines.layout import DataError, DataFolder, Purpose, crop_of
+from baselines.progress import Progress
 from baselines.volumes.components import components
 from baselines.volumes.image_files import IMAGES
 from evaluator.geometry import Nanometres, VoxelGrid
@@ -55,7 +56,6 @@ from evaluator.manifest import NAME, Kind, Label, Target
 from evaluator.tiff import natural
 from evaluator.volume import create_volume
 
-Progress = Callable[[str], None]
 # What the readers raise over a damaged file: their own errors, and those of what they stand on.
 _DAMAGE = (OSError, ValueError, ArithmeticError, LookupError, SyntaxError, struct.error, zlib.error)
 
@@ -167,7 +167,7 @@ def import_stacks(plan: StackPlan, data: DataFolder, *, progress: Progress = pri
     """
     labels = define_labels(plan, data)
     for files in plan.crops:
-        split = Split(files.split)
+        split = Purpose(files.split)
         _keep_apart(files.name, split, plan.dataset, data)
         raw, found = read_crop(plan, files)
         grid = VoxelGrid(raw.shape, _triple(plan.voxel_size), _offset(plan, files))
@@ -180,7 +180,7 @@ def import_stacks(plan: StackPlan, data: DataFolder, *, progress: Progress = pri
             create_volume(path, grid, values.dtype, multiscale=False)[:] = values
         data.add_targets(split, targets)
         progress(f"{files.name}: {raw.shape} {', '.join(found)}")
-        if split is Split.HIDDEN:
+        if split is Purpose.HIDDEN:
             data.describe_challenge(
                 slug=plan.slug, title=plan.title, summary=plan.summary, overview=_overview(plan)
             )
@@ -266,9 +266,9 @@ def _read_tiff(path: Path) -> np.ndarray:
         return file.asarray()
 
 
-def _keep_apart(name: str, split: Split, dataset: str, data: DataFolder) -> None:
+def _keep_apart(name: str, split: Purpose, dataset: str, data: DataFolder) -> None:
     """Raises DataError if a crop lies in the other split: hidden truth must not be handed out."""
-    other = Split.TRAIN if split is Split.HIDDEN else Split.HIDDEN
+    other = Purpose.TRAIN if split is Purpose.HIDDEN else Purpose.HIDDEN
     if crop_of(name, dataset).folder in data.crops(other):
         raise DataError(f"crop {name} is a {other} crop of {data.root}; it cannot be {split} too.")
 
@@ -362,7 +362,7 @@ def _check_class(name: str, rule: ClassRule, path: Path) -> None:
 
 
 def _check_crop(crop: CropFiles, plan: StackPlan, path: Path) -> None:
-    if crop.split not in tuple(Split) or not NAME.fullmatch(crop.name):
+    if crop.split not in tuple(Purpose) or not NAME.fullmatch(crop.name):
         raise DataError(
             f'{path}: crop {crop.name!r} needs a plain name and split = "train" or "hidden".'
         )

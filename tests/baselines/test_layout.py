@@ -2,7 +2,7 @@ import tomllib
 
 import pytest
 
-from baselines.layout import DataError, DataFolder, Split, crop_of
+from baselines.layout import DataError, DataFolder, Purpose, crop_of
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Crop, Kind, Label, Target, load_manifest
 
@@ -16,31 +16,31 @@ def target(crop, label=MITO):
 
 def test_targets_of_several_calls_are_kept_together(tmp_path):
     data = DataFolder(tmp_path)
-    data.add_targets(Split.TRAIN, [target("a")])
-    data.add_targets(Split.TRAIN, [target("b")])
-    assert list(data.manifest(Split.TRAIN).by_path) == ["a/mito", "b/mito"]
+    data.add_targets(Purpose.TRAIN, [target("a")])
+    data.add_targets(Purpose.TRAIN, [target("b")])
+    assert list(data.manifest(Purpose.TRAIN).by_path) == ["a/mito", "b/mito"]
 
 
 def test_a_crop_that_comes_again_replaces_its_targets(tmp_path):
     data, mem = DataFolder(tmp_path), Label("mem", 2, Kind.SEMANTIC)
-    data.add_targets(Split.TRAIN, [target("a"), target("a", mem)])
-    data.add_targets(Split.TRAIN, [target("a", mem)])
-    assert list(data.manifest(Split.TRAIN).by_path) == ["a/mem"]
+    data.add_targets(Purpose.TRAIN, [target("a"), target("a", mem)])
+    data.add_targets(Purpose.TRAIN, [target("a", mem)])
+    assert list(data.manifest(Purpose.TRAIN).by_path) == ["a/mem"]
 
 
 def test_the_bundle_holds_the_hidden_targets_only(tmp_path):
     data = DataFolder(tmp_path)
-    data.add_targets(Split.TRAIN, [target("a")])
-    data.add_targets(Split.HIDDEN, [target("b")])
+    data.add_targets(Purpose.TRAIN, [target("a")])
+    data.add_targets(Purpose.HIDDEN, [target("b")])
     assert list(load_manifest(data.challenge).by_path) == ["b/mito"]
-    assert data.label(Split.HIDDEN, target("b")) == tmp_path / "challenge/truth.zarr/b/mito"
+    assert data.label(Purpose.HIDDEN, target("b")) == tmp_path / "challenge/truth.zarr/b/mito"
 
 
 def test_a_label_cannot_change_its_meaning(tmp_path):
     data = DataFolder(tmp_path)
-    data.add_targets(Split.TRAIN, [target("a")])
+    data.add_targets(Purpose.TRAIN, [target("a")])
     with pytest.raises(DataError, match="defines mito as instance with id 50"):
-        data.add_targets(Split.HIDDEN, [target("b", Label("mito", 50, Kind.SEMANTIC))])
+        data.add_targets(Purpose.HIDDEN, [target("b", Label("mito", 50, Kind.SEMANTIC))])
 
 
 def test_titles_may_hold_quotes(tmp_path):

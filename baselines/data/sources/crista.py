@@ -9,7 +9,7 @@ from baselines.box import Box
 from baselines.config import DataConfig
 from baselines.data.sources.source import Open, Source, SourceCrop
 from baselines.data.sources.tables import contents_of, fetched_below, specimens_of
-from baselines.layout import DataFolder, ShapesDiffer, Split
+from baselines.layout import DataFolder, Purpose, ShapesDiffer
 from baselines.volumes.images import Image, open_image
 from baselines.volumes.levels import box_on
 from evaluator.manifest import Target
@@ -18,18 +18,20 @@ from evaluator.manifest import Target
 def crista_source(root: Path, config: DataConfig) -> Source:
     """The training crops of a data folder.  Raises DataError if it has none."""
     folder = DataFolder(root)
-    manifest = folder.manifest(Split.TRAIN)
+    manifest = folder.manifest(Purpose.TRAIN)
     specimens = specimens_of(root)
     labels = manifest.labels | folder.known_labels()
     crops = []
     for name, crop in manifest.crops.items():
         said = next(t.grid.voxel_size for t in manifest.targets if t.crop.folder == name)
         raw = partial(
-            open_image, folder.raw(Split.TRAIN, name), voxel_size=config.voxel_size or said,
+            open_image, folder.raw(Purpose.TRAIN, name), voxel_size=config.voxel_size or said,
             fetched=fetched_below(root),
         )  # fmt: skip
         annotated = {
-            target.label.name: partial(_open_label, target, folder.label(Split.TRAIN, target), raw)
+            target.label.name: partial(
+                _open_label, target, folder.label(Purpose.TRAIN, target), raw
+            )
             for target in manifest.targets
             if target.crop.folder == name
         }

@@ -6,7 +6,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from baselines.cli import app, main
-from baselines.layout import DataFolder, Split
+from baselines.layout import DataFolder, Purpose
 from evaluator.manifest import load_manifest
 from evaluator.submission import check_submission
 
@@ -37,8 +37,8 @@ def test_from_nothing_to_an_accepted_submission(tmp_path):
 def test_counts_of_crops_are_taken_from_the_option(tmp_path):
     arguments = ("--shape", "2,16,16", "--crops", "train:1,hidden:0")
     assert call("phantom", tmp_path, *arguments).exit_code == 0
-    assert DataFolder(tmp_path).crops(Split.TRAIN) == ["phantom-train-1"]
-    assert DataFolder(tmp_path).crops(Split.HIDDEN) == []
+    assert DataFolder(tmp_path).crops(Purpose.TRAIN) == ["phantom-train-1"]
+    assert DataFolder(tmp_path).crops(Purpose.HIDDEN) == []
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_stacks_become_crops_in_several_calls(tmp_path):
     assert bring(tmp_path, out, "--crop", "a", "--planes", "0:1").exit_code == 0
     hidden = bring(tmp_path, out, "--crop", "b", "--split", "hidden", "--planes", "1:2")
     assert hidden.exit_code == 0
-    assert DataFolder(out).crops(Split.TRAIN) == ["a"]
-    assert list(DataFolder(out).manifest(Split.HIDDEN).by_path) == ["b/membrane", "b/mito"]
+    assert DataFolder(out).crops(Purpose.TRAIN) == ["a"]
+    assert list(DataFolder(out).manifest(Purpose.HIDDEN).by_path) == ["b/membrane", "b/mito"]
 
 
 def test_the_reference_entry_is_made_and_packed_without_training(tmp_path):

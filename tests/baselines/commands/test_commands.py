@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from baselines.cli import main
-from baselines.layout import DataFolder, Split
+from baselines.layout import DataFolder, Purpose
 from baselines.predicting.tiling import plan_tiling
 from baselines.runs.checkpoint import Run
 from evaluator.geometry import VoxelGrid
@@ -271,6 +271,6 @@ def test_the_reference_entry_does_not_look_at_the_training_crops(place, tmp_path
     shutil.rmtree(tmp_path / "data/train")
     for data, out in ((place / "data", "one"), (tmp_path / "data", "two")):
         assert command("threshold", "--data", data, "--out", tmp_path / out) == 0
-    for target in DataFolder(place / "data").manifest(Split.HIDDEN).targets:
+    for target in DataFolder(place / "data").manifest(Purpose.HIDDEN).targets:
         one, two = (open_volume(tmp_path / n / target.path).read() for n in ("one", "two"))
         np.testing.assert_array_equal(one, two)

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from baselines.cli import app, main
 from baselines.data.split_file import read_split
-from baselines.layout import DataFolder, Split
+from baselines.layout import DataFolder, Purpose
 from tests.baselines.serving import bucket_server
 
 
@@ -26,7 +26,7 @@ def test_from_a_bucket_to_a_split(phantom, tmp_path):
         assert "fetched 6 files" in done.output
         one = call(*source, "--crops", "phantom-hidden-1")
         assert one.exit_code == 0, one.output
-    assert DataFolder(data).crops(Split.HIDDEN) == ["phantom-hidden-1"]
+    assert DataFolder(data).crops(Purpose.HIDDEN) == ["phantom-hidden-1"]
     looked = call("inspect", data, "--labels", "cell,mem")
     assert looked.exit_code == 0, looked.output
     assert "FAIL" not in looked.stdout

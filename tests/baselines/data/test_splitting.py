@@ -10,7 +10,7 @@ from baselines.config import Config, build
 from baselines.data.crops import load_crops
 from baselines.data.split_file import Row, SplitFile, read_split
 from baselines.data.splitting import describe, make_split
-from baselines.layout import DataError, DataFolder, Split
+from baselines.layout import DataError, DataFolder, Purpose
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Crop, Kind, Label, Target
 from evaluator.volume import create_volume, open_volume
@@ -31,7 +31,7 @@ def folder_of(root, crops):
     for k, (crop, labels) in enumerate(crops.items()):
         grid = VoxelGrid((6, 16, 16), (8.0, 8.0, 8.0), (0.0, 0.0, 1000.0 * k))
         raw = np.random.default_rng(k).integers(1, 255, grid.shape, np.uint8)
-        create_volume(data.raw(Split.TRAIN, crop), grid, np.uint8, multiscale=True)[:] = raw
+        create_volume(data.raw(Purpose.TRAIN, crop), grid, np.uint8, multiscale=True)[:] = raw
         targets = []
         for name, (voxels, size) in labels.items():
             shape = tuple(int(n * 8 // size) for n in grid.shape)
@@ -40,12 +40,12 @@ def folder_of(root, crops):
             target = Target(
                 Crop(crop, f"d{k // 2}"), Label(name, numbers[name], Kind.SEMANTIC), place
             )
-            array = create_volume(data.label(Split.TRAIN, target), place, np.uint8)
+            array = create_volume(data.label(Purpose.TRAIN, target), place, np.uint8)
             ids = np.zeros(shape, np.uint8)
             ids.flat[:voxels] = 1
             array[:] = ids
             targets.append(target)
-        data.add_targets(Split.TRAIN, targets)
+        data.add_targets(Purpose.TRAIN, targets)
     return root
 
 

@@ -20,7 +20,7 @@ from baselines.fetching.fetch_plan import Choice, plan_fetch
 from baselines.fetching.fetched import LEDGER, Ledger, fetched_boxes
 from baselines.fetching.published import CELLMAP, Layout, choose, layout_of
 from baselines.fetching.store import open_store
-from baselines.layout import DataError, DataFolder, Split
+from baselines.layout import DataError, DataFolder, Purpose
 from evaluator.errors import EvaluatorError
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import (
@@ -63,15 +63,17 @@ def files(root):
 
 def same_training_crops(dest, phantom):
     """The manifest and every array of the training crops are those that were published."""
-    manifest = phantom.manifest(Split.TRAIN)
-    assert DataFolder(dest).manifest(Split.TRAIN) == manifest
+    manifest = phantom.manifest(Purpose.TRAIN)
+    assert DataFolder(dest).manifest(Purpose.TRAIN) == manifest
     for target in manifest.targets:
         ours, theirs = (
-            open_volume(d.label(Split.TRAIN, target)) for d in (DataFolder(dest), phantom)
+            open_volume(d.label(Purpose.TRAIN, target)) for d in (DataFolder(dest), phantom)
         )
         assert np.array_equal(ours.read(), theirs.read())
     for crop in manifest.crops:
-        ours, theirs = (open_volume(d.raw(Split.TRAIN, crop)) for d in (DataFolder(dest), phantom))
+        ours, theirs = (
+            open_volume(d.raw(Purpose.TRAIN, crop)) for d in (DataFolder(dest), phantom)
+        )
         assert ours.grid == theirs.grid
         assert np.array_equal(ours.read(), theirs.read())
 
@@ -216,29 +218,29 @@ def test_verify_finds_and_mends_what_was_damaged_or_lost_and_leaves_the_rest(pha
 def test_the_test_crops_come_without_any_truth(phantom, tmp_path):
     store = open_store(str(phantom.root))
     run(store, tmp_path, crops="test")
-    assert load_manifest(tmp_path / "challenge") == phantom.manifest(Split.HIDDEN)
+    assert load_manifest(tmp_path / "challenge") == phantom.manifest(Purpose.HIDDEN)
     assert not (tmp_path / "train.csv").exists()
     assert not list(tmp_path.rglob("truth*"))
-    (crop,) = DataFolder(tmp_path).crops(Split.HIDDEN)
-    raw = open_volume(DataFolder(tmp_path).raw(Split.HIDDEN, crop))
-    assert np.array_equal(raw.read(), open_volume(phantom.raw(Split.HIDDEN, crop)).read())
+    (crop,) = DataFolder(tmp_path).crops(Purpose.HIDDEN)
+    raw = open_volume(DataFolder(tmp_path).raw(Purpose.HIDDEN, crop))
+    assert np.array_equal(raw.read(), open_volume(phantom.raw(Purpose.HIDDEN, crop)).read())
 
 
 def test_single_crops_of_both_kinds_and_single_labels_are_added_to_what_is_there(phantom, tmp_path):
     store = open_store(str(phantom.root))
     run(store, tmp_path, crops="phantom-train-2", labels=["mito", "mem"])
     data = DataFolder(tmp_path)
-    assert set(data.manifest(Split.TRAIN).by_path) == {
+    assert set(data.manifest(Purpose.TRAIN).by_path) == {
         "phantom-train-2/mem",
         "phantom-train-2/mito",
     }
     assert not (tmp_path / "train/phantom-train-1").exists()
     assert not (tmp_path / "train/phantom-train-2/labels/cell").exists()
     run(store, tmp_path, crops="phantom-train-1,phantom-hidden-1", labels=["mito"])
-    assert set(data.manifest(Split.TRAIN).by_path) == {
+    assert set(data.manifest(Purpose.TRAIN).by_path) == {
         "phantom-train-1/mito", "phantom-train-2/mem", "phantom-train-2/mito",
     }  # fmt: skip
-    assert data.crops(Split.HIDDEN) == ["phantom-hidden-1"]
+    assert data.crops(Purpose.HIDDEN) == ["phantom-hidden-1"]
 
 
 @pytest.mark.parametrize(
@@ -294,18 +296,18 @@ def test_a_disk_that_is_too_small_is_said_before_the_first_byte(tmp_path):
 
 def published_like_the_challenge(root, phantom):
     """The phantom as a tree of the challenge: one dataset per crop, no labels.toml."""
-    manifest = phantom.manifest(Split.TRAIN).part(labels=["mito", "mem"])
+    manifest = phantom.manifest(Purpose.TRAIN).part(labels=["mito", "mem"])
     rename = {crop: f"ds{k}" for k, crop in enumerate(manifest.crops)}
     for crop, dataset in rename.items():
         raw = root / CELLMAP.raw.format(dataset=dataset)
         raw.parent.mkdir(parents=True)
-        raw.symlink_to(phantom.raw(Split.TRAIN, crop))
+        raw.symlink_to(phantom.raw(Purpose.TRAIN, crop))
     targets = []
     for t in manifest.targets:
         dataset = rename[t.crop.folder]
         truth = root / CELLMAP.truth.format(dataset=dataset, crop=t.crop.folder, label=t.label.name)
         truth.parent.mkdir(parents=True, exist_ok=True)
-        truth.symlink_to(phantom.label(Split.TRAIN, t))
+        truth.symlink_to(phantom.label(Purpose.TRAIN, t))
         targets.append(type(t)(type(t.crop)(t.crop.name, dataset), t.label, t.grid))
     (root / CELLMAP.manifest).write_text(format_manifest(targets))
     (root / "labels.toml").write_text(format_labels(manifest.labels.values()))
@@ -324,7 +326,7 @@ def test_the_tree_of_the_challenge_is_mirrored_and_padding_takes_in_more_raw(pha
     raw = "ds0/ds0.zarr/recon-1/em/fibsem-uint8"
     assert np.array_equal(
         open_volume(tmp_path / "d" / raw).read(),
-        open_volume(phantom.raw(Split.TRAIN, "phantom-train-1")).read(),
+        open_volume(phantom.raw(Purpose.TRAIN, "phantom-train-1")).read(),
     )
     (box,) = fetched_boxes(tmp_path / "d", f"{raw}/s0")
     assert box.shape == (12, 64, 64)

@@ -13,7 +13,7 @@ from baselines.cli import app
 from baselines.config import Config, build
 from baselines.inspecting.findings import CHECKS, Severity, text_of
 from baselines.inspecting.inspection import inspect, require_sound
-from baselines.layout import DataError, Split
+from baselines.layout import DataError, Purpose
 from evaluator.volume import open_volume
 
 
@@ -203,7 +203,7 @@ def test_an_image_of_other_brightness_and_one_out_of_focus_stand_out(folder):
 
 def test_a_label_that_nobody_annotated_is_named_with_how_often_it_was_looked_for(phantom, tmp_path):
     shutil.copytree(phantom.root, tmp_path / "d")
-    for crop in phantom.manifest(Split.TRAIN).crops:
+    for crop in phantom.manifest(Purpose.TRAIN).crops:
         shutil.rmtree(tmp_path / "d/train" / crop / "labels/ves/0", ignore_errors=True)
     asked = {"labels": ["cell", "ves"]}
     found = look(tmp_path / "d", data=asked)

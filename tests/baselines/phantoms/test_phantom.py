@@ -3,7 +3,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from baselines.layout import Split
+from baselines.layout import Purpose
 from baselines.phantoms.phantom import LABELS, PhantomPlan, write_phantom
 from evaluator.manifest import Kind, load_manifest
 from evaluator.volume import open_volume
@@ -32,9 +32,9 @@ def test_another_seed_writes_other_raw(tmp_path):
 
 
 def test_the_layout_is_the_one_that_training_and_servers_read(phantom):
-    assert phantom.crops(Split.TRAIN) == ["phantom-train-1", "phantom-train-2"]
-    assert phantom.crops(Split.HIDDEN) == ["phantom-hidden-1"]
-    hidden, train = phantom.manifest(Split.HIDDEN), phantom.manifest(Split.TRAIN)
+    assert phantom.crops(Purpose.TRAIN) == ["phantom-train-1", "phantom-train-2"]
+    assert phantom.crops(Purpose.HIDDEN) == ["phantom-hidden-1"]
+    hidden, train = phantom.manifest(Purpose.HIDDEN), phantom.manifest(Purpose.TRAIN)
     assert len(hidden.targets) == len(LABELS)
     assert len(train.targets) == 2 * len(LABELS)
     assert load_manifest(phantom.challenge) == hidden
@@ -50,32 +50,34 @@ def test_nothing_of_the_hidden_truth_lies_among_what_participants_get(phantom):
 
 
 def test_every_label_is_present(phantom):
-    for split in Split:
+    for split in Purpose:
         manifest = phantom.manifest(split)
         for name in manifest.labels:
             arrays = [open_volume(phantom.label(split, t)).read()
                       for t in manifest.targets if t.label.name == name]  # fmt: skip
-            if split is Split.TRAIN:
+            if split is Purpose.TRAIN:
                 assert any(array.any() for array in arrays), name
 
 
 def test_raw_and_labels_lie_on_the_grid_of_the_manifest(phantom):
-    for target in phantom.manifest(Split.TRAIN).targets:
-        assert open_volume(phantom.label(Split.TRAIN, target)).grid == target.grid
-        raw = open_volume(phantom.raw(Split.TRAIN, target.crop.folder))
+    for target in phantom.manifest(Purpose.TRAIN).targets:
+        assert open_volume(phantom.label(Purpose.TRAIN, target)).grid == target.grid
+        raw = open_volume(phantom.raw(Purpose.TRAIN, target.crop.folder))
         assert raw.grid == target.grid
         assert raw.dtype == np.uint8
 
 
 def test_crops_lie_apart_and_differ(phantom):
-    one, two = (open_volume(phantom.raw(Split.TRAIN, crop)) for crop in phantom.crops(Split.TRAIN))
+    one, two = (
+        open_volume(phantom.raw(Purpose.TRAIN, crop)) for crop in phantom.crops(Purpose.TRAIN)
+    )
     assert two.grid.offset[0] - one.grid.offset[0] > 10_000
     assert (one.read() != two.read()).mean() > 0.5
 
 
 def test_semantic_labels_are_masks_and_objects_are_numbered_from_one(phantom):
-    for target in phantom.manifest(Split.TRAIN).targets:
-        values = np.unique(open_volume(phantom.label(Split.TRAIN, target)).read())
+    for target in phantom.manifest(Purpose.TRAIN).targets:
+        values = np.unique(open_volume(phantom.label(Purpose.TRAIN, target)).read())
         top = 1 if target.label.kind is Kind.SEMANTIC else len(values) - 1
         assert set(values) - {0} <= set(range(1, top + 1))
 
@@ -108,6 +110,6 @@ def test_any_voxel_size_can_be_painted(tmp_path, voxel_size):
 
 
 def test_the_plan_of_these_tests_has_hidden_objects(phantom):
-    target = phantom.manifest(Split.HIDDEN).by_path["phantom-hidden-1/cell"]
-    assert open_volume(phantom.label(Split.HIDDEN, target)).read().any()
+    target = phantom.manifest(Purpose.HIDDEN).by_path["phantom-hidden-1/cell"]
+    assert open_volume(phantom.label(Purpose.HIDDEN, target)).read().any()
     assert target.grid.shape == PLAN.shape

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from baselines.layout import DataFolder, Split
+from baselines.layout import DataFolder, Purpose
 from baselines.phantoms.painting import Part
 from baselines.phantoms.phantom import LABELS, PhantomPlan, write_phantom
 from evaluator.geometry import VoxelGrid
@@ -31,7 +31,7 @@ def made(request, tmp_path_factory):
     return data, shape, voxel_size
 
 
-def truth(data, split=Split.TRAIN):
+def truth(data, split=Purpose.TRAIN):
     (crop,) = data.crops(split)
     targets = data.manifest(split).targets
     return {t.label.name: open_volume(data.label(split, t)).read() for t in targets}, crop
@@ -39,7 +39,7 @@ def truth(data, split=Split.TRAIN):
 
 def test_every_label_has_an_array_of_the_size_of_the_crop(made):
     data, shape, _ = made
-    for split in Split:
+    for split in Purpose:
         found, _ = truth(data, split)
         assert set(found) == set(LABELS)
         assert {array.shape for array in found.values()} == {shape}
@@ -47,7 +47,7 @@ def test_every_label_has_an_array_of_the_size_of_the_crop(made):
 
 def test_raw_is_grey_of_eight_bits_with_contrast(made):
     data, shape, _ = made
-    for split in Split:
+    for split in Purpose:
         (crop,) = data.crops(split)
         raw = open_volume(data.raw(split, crop)).read()
         assert raw.dtype == np.uint8
@@ -58,9 +58,9 @@ def test_raw_is_grey_of_eight_bits_with_contrast(made):
 
 def test_the_grid_says_what_was_asked_for(made):
     data, shape, voxel_size = made
-    (train,), (hidden,) = data.crops(Split.TRAIN), data.crops(Split.HIDDEN)
-    assert open_volume(data.raw(Split.TRAIN, train)).grid == VoxelGrid(shape, voxel_size)
-    offset = open_volume(data.raw(Split.HIDDEN, hidden)).grid.offset
+    (train,), (hidden,) = data.crops(Purpose.TRAIN), data.crops(Purpose.HIDDEN)
+    assert open_volume(data.raw(Purpose.TRAIN, train)).grid == VoxelGrid(shape, voxel_size)
+    offset = open_volume(data.raw(Purpose.HIDDEN, hidden)).grid.offset
     assert offset[1:] == (0.0, 0.0)
     assert offset[0] % voxel_size[0] == 0  # whole voxels
     assert offset[0] >= 20_000
@@ -68,8 +68,8 @@ def test_the_grid_says_what_was_asked_for(made):
 
 def test_the_metadata_of_raw_is_that_of_an_image_pyramid(made):
     data, _, voxel_size = made
-    (crop,) = data.crops(Split.TRAIN)
-    attributes = json.loads((data.raw(Split.TRAIN, crop) / ".zattrs").read_text())
+    (crop,) = data.crops(Purpose.TRAIN)
+    attributes = json.loads((data.raw(Purpose.TRAIN, crop) / ".zattrs").read_text())
     (pyramid,) = attributes["multiscales"]
     assert [axis["name"] for axis in pyramid["axes"]] == ["z", "y", "x"]
     assert {axis["unit"] for axis in pyramid["axes"]} == {"nanometer"}
@@ -123,7 +123,7 @@ def test_two_seeds_share_neither_image_nor_truth(tmp_path):
     one, two = (write(tmp_path / str(seed), seed=seed, hidden=0) for seed in (1, 2))
     (first, crop), (second, _) = truth(one), truth(two)
     assert (first["ecs"] != second["ecs"]).mean() > 0.02
-    raws = [open_volume(data.raw(Split.TRAIN, crop)).read().astype(float) for data in (one, two)]
+    raws = [open_volume(data.raw(Purpose.TRAIN, crop)).read().astype(float) for data in (one, two)]
     assert abs(np.corrcoef(raws[0].ravel(), raws[1].ravel())[0, 1]) < 0.5
 
 
@@ -133,7 +133,7 @@ def test_noise_changes_the_image_and_never_the_truth(tmp_path):
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array)
     rough = [
-        np.abs(np.diff(open_volume(data.raw(Split.TRAIN, crop)).read().astype(float))).mean()
+        np.abs(np.diff(open_volume(data.raw(Purpose.TRAIN, crop)).read().astype(float))).mean()
         for data in (calm, loud)
     ]
     assert rough[1] > 2 * rough[0]
@@ -148,7 +148,7 @@ def test_a_smaller_pitch_gives_more_cells(tmp_path):
 def test_more_crops_leave_the_first_one_as_it_was(tmp_path):
     alone, beside = (write(tmp_path / str(n), train=n, hidden=0) for n in (1, 2))
     name = "phantom-train-1"
-    one, two = (open_volume(d.raw(Split.TRAIN, name)).read() for d in (alone, beside))
+    one, two = (open_volume(d.raw(Purpose.TRAIN, name)).read() for d in (alone, beside))
     np.testing.assert_array_equal(one, two)
 
 
@@ -158,6 +158,6 @@ def test_without_hidden_crops_there_is_no_challenge(tmp_path):
 
 def test_without_training_crops_there_is_nothing_to_train_on(tmp_path):
     data = write(tmp_path / "data", train=0)
-    assert data.crops(Split.TRAIN) == []
-    assert not data.table(Split.TRAIN).exists()
-    assert data.crops(Split.HIDDEN) == ["phantom-hidden-1"]
+    assert data.crops(Purpose.TRAIN) == []
+    assert not data.table(Purpose.TRAIN).exists()
+    assert data.crops(Purpose.HIDDEN) == ["phantom-hidden-1"]

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from baselines.layout import DataError, DataFolder, Split
+from baselines.layout import DataError, DataFolder, Purpose
 from baselines.volumes.stack import import_stacks, load_plan, plan_of_one, read_stack
 from evaluator.manifest import Kind
 from evaluator.volume import open_volume
@@ -59,13 +59,13 @@ def bring(folder, text=None):
     return data
 
 
-def label(data, name, split=Split.TRAIN, crop="a"):
+def label(data, name, split=Purpose.TRAIN, crop="a"):
     target = data.manifest(split).by_path[f"{crop}/{name}"]
     return open_volume(data.label(split, target)).read()
 
 
 def test_raw_comes_through_unchanged_on_its_grid(folder):
-    raw = open_volume(bring(folder).raw(Split.TRAIN, "a"))
+    raw = open_volume(bring(folder).raw(Purpose.TRAIN, "a"))
     np.testing.assert_array_equal(raw.read(), tifffile.imread(folder / "raw.tif"))
     assert raw.grid.voxel_size == (50.0, 4.6, 4.6)
 
@@ -76,7 +76,7 @@ def test_values_become_masks_and_components(folder):
     mito = label(data, "mito")
     assert mito.max() == 2
     assert mito[0, 4, 4] == mito[1, 4, 7] != mito[3, 10, 10]
-    assert data.manifest(Split.TRAIN).labels["mito"].kind is Kind.INSTANCE
+    assert data.manifest(Purpose.TRAIN).labels["mito"].kind is Kind.INSTANCE
 
 
 def test_planar_components_end_at_their_section(folder):
@@ -97,7 +97,7 @@ def test_a_class_may_have_a_stack_of_its_own(folder):
     text = HEAD + CLASSES + '[classes.nuc]\nkind = "semantic"\nmasks = true\n' + CROP
     data = bring(folder, text + 'masks = { nuc = "nuc.tif" }\n')
     np.testing.assert_array_equal(label(data, "nuc"), labels() == 3)
-    assert set(data.manifest(Split.TRAIN).labels) == {"membrane", "mito", "nuc"}
+    assert set(data.manifest(Purpose.TRAIN).labels) == {"membrane", "mito", "nuc"}
 
 
 def test_planes_are_divided_between_training_and_hidden(folder):
@@ -105,7 +105,7 @@ def test_planes_are_divided_between_training_and_hidden(folder):
     hidden = CROP.replace('"a"', '"b"').replace('"train"', '"hidden"') + "planes = [3, 4]\n"
     data = bring(folder, HEAD + CLASSES + first + hidden)
     assert label(data, "mito").shape == (3, 16, 20)
-    (target,) = (t for t in data.manifest(Split.HIDDEN).targets if t.label.name == "mito")
+    (target,) = (t for t in data.manifest(Purpose.HIDDEN).targets if t.label.name == "mito")
     assert target.grid.shape == (1, 16, 20)
     assert target.grid.offset == (150.0, 0.0, 0.0)
     assert (data.challenge / "challenge.toml").is_file()
@@ -115,8 +115,8 @@ def test_planes_are_divided_between_training_and_hidden(folder):
 def test_several_calls_fill_one_folder(folder):
     bring(folder)
     data = bring(folder, HEAD + CLASSES + CROP.replace('"a"', '"b"'))
-    assert data.crops(Split.TRAIN) == ["a", "b"]
-    assert len(data.manifest(Split.TRAIN).targets) == 4
+    assert data.crops(Purpose.TRAIN) == ["a", "b"]
+    assert len(data.manifest(Purpose.TRAIN).targets) == 4
 
 
 def test_folders_of_single_images_are_stacks_in_the_order_of_their_names(tmp_path):
@@ -129,7 +129,7 @@ def test_folders_of_single_images_are_stacks_in_the_order_of_their_names(tmp_pat
 def test_raw_of_real_numbers_is_stretched(folder):
     raw = np.linspace(-1, 1, 4 * 16 * 20, dtype=np.float32).reshape(4, 16, 20)
     write(folder / "raw.tif", raw)
-    found = open_volume(bring(folder).raw(Split.TRAIN, "a")).read()
+    found = open_volume(bring(folder).raw(Purpose.TRAIN, "a")).read()
     assert (found.min(), found.max(), found.dtype) == (0, 65535, np.uint16)
 
 
@@ -205,7 +205,7 @@ def test_the_command_line_describes_the_same_as_a_file(folder):
     data = bring(folder)
     other = DataFolder(folder / "other")
     import_stacks(of_one(folder), other, progress=lambda _: None)
-    assert other.manifest(Split.TRAIN).digest == data.manifest(Split.TRAIN).digest
+    assert other.manifest(Purpose.TRAIN).digest == data.manifest(Purpose.TRAIN).digest
     np.testing.assert_array_equal(label(other, "mito"), label(data, "mito"))
 
 
@@ -221,7 +221,7 @@ def test_a_stack_of_png_images_becomes_a_crop(folder):
     for z, plane in enumerate(tifffile.imread(folder / "raw.tif")):
         Image.fromarray(plane).save(planes / f"section_{z:03}.png")
     data = bring(folder, HEAD + CLASSES + CROP.replace("raw.tif", "planes"))
-    raw = open_volume(data.raw(Split.TRAIN, "a")).read()
+    raw = open_volume(data.raw(Purpose.TRAIN, "a")).read()
     np.testing.assert_array_equal(raw, tifffile.imread(folder / "raw.tif"))
 
 
@@ -284,7 +284,7 @@ def test_the_bundle_of_a_hidden_crop_is_complete(folder):
     overview = (data.challenge / "overview.md").read_text()
     assert "50 × 4.6 × 4.6 nm" in overview
     assert "| membrane | semantic |" in overview
-    np.testing.assert_array_equal(label(data, "membrane", Split.HIDDEN), labels() == 1)
+    np.testing.assert_array_equal(label(data, "membrane", Purpose.HIDDEN), labels() == 1)
 
 
 def test_hidden_labels_do_not_lie_beside_the_raw(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from baselines.layout import DataFolder, Split
+from baselines.layout import DataFolder, Purpose
 from baselines.volumes.stack import import_stacks, load_plan
 from evaluator.volume import open_volume
 from server import scoring
@@ -74,23 +74,26 @@ def test_a_folder_without_hidden_crops_is_no_challenge_yet(tmp_path):
 
 def test_grey_values_of_sixteen_bits_are_not_changed(data):
     raw, _ = stacks()
-    for split, crop, planes in ((Split.TRAIN, "a", slice(0, 3)), (Split.HIDDEN, "b", slice(3, 5))):
+    for split, crop, planes in (
+        (Purpose.TRAIN, "a", slice(0, 3)),
+        (Purpose.HIDDEN, "b", slice(3, 5)),
+    ):
         volume = open_volume(data.raw(split, crop))
         assert volume.dtype == np.uint16
         np.testing.assert_array_equal(volume.read(), raw[planes])
 
 
 def test_a_crop_lies_where_its_first_plane_lay(data):
-    grid = open_volume(data.raw(Split.HIDDEN, "b")).grid
+    grid = open_volume(data.raw(Purpose.HIDDEN, "b")).grid
     assert grid.offset == (1000 + 3 * 50, 20, 40)
     assert grid.voxel_size == (50, 4.6, 4.6)
-    for target in data.manifest(Split.HIDDEN).targets:
+    for target in data.manifest(Purpose.HIDDEN).targets:
         assert target.grid == grid
-        assert open_volume(data.label(Split.HIDDEN, target)).grid == grid
+        assert open_volume(data.label(Purpose.HIDDEN, target)).grid == grid
 
 
 def test_other_programs_find_the_size_of_a_voxel_in_nanometres(data):
-    attributes = json.loads((data.raw(Split.TRAIN, "a") / ".zattrs").read_text())
+    attributes = json.loads((data.raw(Purpose.TRAIN, "a") / ".zattrs").read_text())
     (scales,) = attributes["multiscales"]
     assert [(axis["name"], axis["unit"]) for axis in scales["axes"]] == [
         ("z", "nanometer"), ("y", "nanometer"), ("x", "nanometer"),
@@ -103,17 +106,17 @@ def test_other_programs_find_the_size_of_a_voxel_in_nanometres(data):
 
 
 def test_planar_objects_have_other_numbers_in_every_plane(data):
-    target = data.manifest(Split.TRAIN).by_path["a/neuron"]
-    ids = open_volume(data.label(Split.TRAIN, target)).read()
+    target = data.manifest(Purpose.TRAIN).by_path["a/neuron"]
+    ids = open_volume(data.label(Purpose.TRAIN, target)).read()
     assert [int(plane.max()) for plane in ids] == [1, 2, 3]
     np.testing.assert_array_equal(ids > 0, stacks()[1][:3] == 2)
 
 
 def test_a_class_means_the_same_on_both_sides(data):
-    assert data.manifest(Split.TRAIN).labels == data.manifest(Split.HIDDEN).labels
+    assert data.manifest(Purpose.TRAIN).labels == data.manifest(Purpose.HIDDEN).labels
 
 
 def test_hidden_planes_do_not_lie_among_the_training_crops(data):
     raw, _ = stacks()
-    seen = open_volume(data.raw(Split.TRAIN, "a")).read()
+    seen = open_volume(data.raw(Purpose.TRAIN, "a")).read()
     assert not any((plane == hidden).all() for plane in seen for hidden in raw[3:])

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from baselines.layout import DataError, DataFolder, Split
+from baselines.layout import DataError, DataFolder, Purpose
 from baselines.volumes.stack import import_stacks, load_plan, plan_of_one, read_stack
 from evaluator.volume import open_volume
 
@@ -109,8 +109,8 @@ def test_a_crop_that_comes_again_is_replaced_by_its_new_self(folder):
     write(folder / "raw.tif", noise((2, 16, 16)))
     write(folder / "labels.tif", np.full((2, 16, 16), 7, np.uint8))
     data = bring(folder, SIZE + NEURON + CROP)
-    assert open_volume(data.raw(Split.TRAIN, "a")).shape == (2, 16, 16)
-    assert list(data.manifest(Split.TRAIN).by_path) == ["a/neuron"]
+    assert open_volume(data.raw(Purpose.TRAIN, "a")).shape == (2, 16, 16)
+    assert list(data.manifest(Purpose.TRAIN).by_path) == ["a/neuron"]
 
 
 def test_labels_with_fewer_planes_than_the_raw_are_refused(folder):
@@ -139,8 +139,8 @@ def test_the_largest_object_id_is_kept(folder):
     ids[0, 0, 0] = 2**32 - 1
     write(folder / "labels.tif", ids)
     data = bring(folder, SIZE + NEURON + CROP)
-    (target,) = data.manifest(Split.TRAIN).targets
-    assert open_volume(data.label(Split.TRAIN, target)).read().max() == 4294967295
+    (target,) = data.manifest(Purpose.TRAIN).targets
+    assert open_volume(data.label(Purpose.TRAIN, target)).read().max() == 4294967295
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -154,8 +154,8 @@ def test_grey_values_that_are_no_numbers_are_refused(folder, value):
 
 def test_a_class_whose_values_do_not_occur_is_annotated_as_absent(folder):
     data = bring(folder, SIZE + MEMBRANE.replace("[1]", "[99]") + CROP)
-    (target,) = data.manifest(Split.TRAIN).targets
-    assert not open_volume(data.label(Split.TRAIN, target)).read().any()
+    (target,) = data.manifest(Purpose.TRAIN).targets
+    assert not open_volume(data.label(Purpose.TRAIN, target)).read().any()
 
 
 def test_a_coloured_tiff_is_not_taken_for_a_stack(tmp_path):
