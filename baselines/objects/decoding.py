@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from baselines.objects.mutex import mutex_watershed
 from baselines.objects.overlap import pairs_of
 from baselines.objects.watershed import SMALLEST_SEED, flood, seed_mask
 from baselines.volumes.components import components, without_small
-from evaluator.geometry import Nanometres
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +113,6 @@ def _across(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
 def mask_of(probability: np.ndarray, threshold: float) -> np.ndarray:
     """1 where a stored probability (uint8, 255 is 1.0) is above the threshold, else 0."""
     return (probability > round(threshold * 255)).astype(np.uint8)
-
-
-def smallest_voxels(config: ObjectsConfig, label: str, voxel_size: Nanometres) -> int:
-    """The least number of voxels of an object of a label."""
-    volume = config.smallest.get(label, config.smallest_nm3)
-    return round(volume / math.prod(voxel_size))
 
 
 def grown(ids: np.ndarray, by: int) -> np.ndarray:

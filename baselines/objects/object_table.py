@@ -100,8 +100,8 @@ def _added(levels: np.ndarray, ids: np.ndarray, raw: np.ndarray) -> np.ndarray:
     """Rows (key, how often) with a block's added; a key is id * 65536 + grey value."""
     if raw.dtype.kind not in "ui" or raw.dtype.itemsize > 2 or int(raw.min(initial=0)) < 0:
         raise DataError(
-            f"raw holds {raw.dtype}; statistics of objects need whole numbers from 0 to 65535: "
-            "convert it, or leave --data out."
+            f"raw holds {raw.dtype}; grey values of objects need whole numbers from 0 to 65535: "
+            "convert it, or leave it out."
         )
     inside = ids > 0
     keys, counts = np.unique(

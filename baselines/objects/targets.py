@@ -29,15 +29,6 @@ def make_targets(ids: Tensor, known: Tensor, heads: Heads) -> tuple[Tensor, Tens
     return target.float(), weight.float()
 
 
-def make_masks(ids: Tensor, heads: Heads) -> Tensor:
-    """The mask channel of each label alone, (N, L, Z, Y, X) bool; ids as for `make_targets`."""
-    masks = [
-        _with_gaps(ids[:, k], head) if head.representation == COMPONENTS else ids[:, k] > 0
-        for k, head in enumerate(heads)
-    ]
-    return torch.stack(masks, dim=1)
-
-
 def _plain(ids: Tensor, known: Tensor, head: Head) -> tuple[Tensor, Tensor]:
     return (ids > 0)[:, None], known[:, None]
 

@@ -24,10 +24,19 @@ _NEAR = 0.98  # of the best quality: as good
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """What was predicted, (channels of the head, Z, Y, X) uint8, and the true ids (Z, Y, X)."""
+    """What was predicted, (channels of the head, Z, Y, X) uint8, and the true ids (Z, Y, X).
+
+    known: bool (Z, Y, X), where ids were annotated; None: everywhere.
+    """
 
     probabilities: np.ndarray
     ids: np.ndarray
+    known: np.ndarray | None = None
+
+    def quality(self, found: np.ndarray) -> float:
+        """Panoptic quality of found objects (Z, Y, X), on the voxels that were annotated."""
+        seen = slice(None) if self.known is None else self.known
+        return panoptic_quality(self.ids[seen], found[seen])
 
     def central(self, most: int) -> Volume:
         """At most so many voxels of it, from its middle."""
@@ -36,7 +45,8 @@ class Volume:
             axis = int(np.argmax([s.stop - s.start for s in part]))
             n = part[axis].stop - part[axis].start
             part[axis] = slice(part[axis].start + n // 4, part[axis].start + n // 4 + n // 2)
-        return Volume(self.probabilities[(slice(None), *part)], self.ids[tuple(part)])
+        known = None if self.known is None else self.known[tuple(part)]
+        return Volume(self.probabilities[(slice(None), *part)], self.ids[tuple(part)], known)
 
 
 def tune(
@@ -58,7 +68,7 @@ def tune(
     def quality(thresholds: Thresholds) -> float:
         if thresholds not in known:
             known[thresholds] = float(np.mean([
-                panoptic_quality(part.ids, objects_of(
+                part.quality(objects_of(
                     part.probabilities, head, thresholds, smallest=smallest, fill_holes=fill_holes
                 ))
                 for part in parts

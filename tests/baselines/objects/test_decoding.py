@@ -9,7 +9,6 @@ from baselines.objects.decoding import (
     grown,
     mask_of,
     objects_of,
-    smallest_voxels,
 )
 from baselines.objects.heads import AFFINITY, BCD, COMPONENTS
 from baselines.volumes.components import components
@@ -64,12 +63,6 @@ def test_the_mask_is_what_lies_above_the_threshold():
     stored = np.array([0, 127, 128, 129, 255], np.uint8)
     assert mask_of(stored, 0.5).tolist() == [0, 0, 0, 1, 1]
     assert mask_of(stored, 0.0).tolist() == [0, 1, 1, 1, 1]
-
-
-def test_the_smallest_object_is_given_in_cubic_nanometres():
-    config = ObjectsConfig(smallest_nm3=1000.0, smallest={"cell": 6400.0})
-    assert smallest_voxels(config, "ves", (8.0, 4.0, 4.0)) == 8  # 1000 / 128
-    assert smallest_voxels(config, "cell", (8.0, 4.0, 4.0)) == 50
 
 
 def test_thresholds_are_those_of_the_settings_unless_better_ones_were_found():

@@ -26,6 +26,8 @@ def test_a_recipe_is_that_of_the_settings_and_its_label():
     assert (recipe.smallest, recipe.fill_holes) == (10, False)
     other = Head("nuc", BCD, CUBE)
     assert Recipe.of(Kind.INSTANCE, other, LOW, config).smallest == 1
+    deep = Head("nuc", BCD, (8.0, 4.0, 4.0))
+    assert Recipe.of(Kind.INSTANCE, deep, LOW, config).smallest == 4  # 512 / 128
 
 
 def test_a_recipe_is_kept_with_the_probabilities():

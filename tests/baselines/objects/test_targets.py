@@ -1,5 +1,6 @@
 """Targets against brute force, and what they must not depend on."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -21,7 +22,6 @@ from baselines.objects.targets import (
     by_steps,
     contours,
     distances,
-    make_masks,
     make_targets,
     numbered,
 )
@@ -126,9 +126,15 @@ def test_an_affinity_says_whether_both_voxels_are_of_one_object():
             assert target[channel][place] == (len(both) == 1 and both != {0})
 
 
+def moved(a, steps, turned):
+    a = a[(..., *(slice(None, None, step) for step in steps))]
+    return np.swapaxes(a, -1, -2) if turned else a
+
+
+# Every way to mirror a picture and to turn it in the plane, where voxels are squares.
 MOVES = [
-    lambda a: a[..., ::-1], lambda a: a[..., ::-1, :], lambda a: a[..., ::-1, :, :],
-    lambda a: np.rot90(a, axes=(-2, -1)), lambda a: np.rot90(a, 3, axes=(-2, -1)),
+    functools.partial(moved, steps=steps, turned=turned)
+    for steps in itertools.product((1, -1), repeat=3) for turned in (False, True)
 ]  # fmt: skip
 
 
@@ -139,17 +145,27 @@ def test_targets_turn_with_the_picture(move, one):
     np.testing.assert_allclose(targets(move(ids), one)[0], move(targets(ids, one)[0]), atol=1e-6)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_affinities_join_the_same_pairs_when_the_picture_is_mirrored(axis):
-    ids = blobs(seed=1)
+def joined(ids, move):
+    """What affinities say of each pair of voxels that they look at, in a moved picture."""
     one = head(AFFINITY)
-    plain, mirrored = targets(ids, one)[0], targets(np.flip(ids, axis), one)[0]
+    numbers = move(np.arange(ids.size).reshape(ids.shape))
+    target, weight = targets(move(ids), one)
+    said = {}
     for channel, offset in enumerate(one.offsets, start=1):
-        if sum(map(bool, offset)) == 1:
-            # The pair p, p - k becomes p', p' + k, which is kept at its other end.
-            turned = np.roll(np.flip(mirrored[channel], axis), -offset[axis], axis)
-            here = tuple(slice(max(-o, 0), n) for o, n in zip(offset, ids.shape, strict=True))
-            np.testing.assert_array_equal(turned[here], plain[channel][here])
+        for place in np.ndindex(numbers.shape):
+            other = tuple(a + o for a, o in zip(place, offset, strict=True))
+            if all(0 <= a < n for a, n in zip(other, numbers.shape, strict=True)):
+                pair = frozenset((int(numbers[place]), int(numbers[other])))
+                said[pair] = (target[channel][place], weight[channel][place])
+    return said
+
+
+def test_affinities_say_the_same_of_every_pair_however_the_picture_is_turned():
+    ids = blobs(seed=1, shape=(6, 11, 12))
+    plain = joined(ids, lambda a: a)
+    assert {said for said, weight in plain.values() if weight} == {0, 1}
+    for move in MOVES:
+        assert joined(ids, move) == plain
 
 
 def test_components_have_a_gap_where_objects_touch_and_nowhere_else():
@@ -200,14 +216,6 @@ def test_planes_alone_have_no_contour_between_them():
     ids[:, 1] = 2
     assert contours(ids, (0, 1, 2)).all()
     assert not contours(ids, (1, 2)).any()
-
-
-def test_masks_alone_are_the_first_channels():
-    heads = Heads((head(COMPONENTS), head(BCD), head(AFFINITY), head(SEMANTIC)))
-    ids = torch.from_numpy(np.stack([blobs(seed) for seed in range(4)]))[None].int()
-    target, _ = make_targets(ids, torch.ones_like(ids, dtype=torch.bool), heads)
-    assert torch.equal(make_masks(ids, heads), target[:, list(heads.masks)] > 0)
-    assert target.shape[1] == heads.channels
 
 
 def test_nothing_there_is_a_target_of_zeros():

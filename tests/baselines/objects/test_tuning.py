@@ -63,3 +63,22 @@ def test_several_volumes_count_alike():
     head = head_of(COMPONENTS)
     volumes = [Volume(dimmed(COMPONENTS), IDS)] * 2
     assert tune(volumes, head, Thresholds()) == tune(volumes[:1], head, Thresholds(), most=2**20)
+
+
+def test_what_is_found_where_nobody_annotated_counts_neither_way():
+    head, given = head_of(COMPONENTS), seen(IDS, head_of(COMPONENTS), noise=0.04)
+    known = np.zeros(IDS.shape, bool)
+    known[:, :, :20] = True
+    annotated = np.where(known, IDS, 0)
+    _, everywhere = tune([Volume(given, annotated)], head, Thresholds())
+    found, quality = tune([Volume(given, annotated, known)], head, Thresholds())
+    assert quality > everywhere + 0.1
+    objects = objects_of(given, head, found)
+    assert quality == pytest.approx(panoptic_quality(IDS[:, :, :20], objects[:, :, :20]))
+
+
+def test_what_is_known_is_cut_with_the_volume():
+    known = np.arange(8 * 100 * 60).reshape(8, 100, 60) % 7 > 0
+    whole = Volume(known[None].astype(np.uint8), known.astype(np.uint32), known)
+    part = whole.central(9000)
+    np.testing.assert_array_equal(part.known, part.ids > 0)
