@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baselines.fetching.fetch_plan import Choice, Plan, plan_fetch
-from baselines.fetching.fetched import Ledger
+from baselines.fetching.fetched import FetchedFolder
 from baselines.fetching.published import Wanted, enter
 from baselines.fetching.store import Store
 from baselines.layout import DataError
@@ -51,7 +51,7 @@ def fetch(
     verify: read all that was fetched before, and fetch again what is damaged.
     Raises DataError: something is missing or damaged in the store, or the disk is too small.
     """
-    ledger = Ledger.load(dest)
+    ledger = FetchedFolder.load(dest)
     if verify:
         _mend(ledger, progress)
     progress(f"reading what {len(wanted)} crops consist of")
@@ -96,7 +96,7 @@ def estimate_bytes(store: Store, plan: Plan, left: Sequence[str]) -> Estimate:
 
 
 def _download(
-    store: Store, left: Sequence[str], ledger: Ledger, *, ahead: int, progress: Progress
+    store: Store, left: Sequence[str], ledger: FetchedFolder, *, ahead: int, progress: Progress
 ) -> Fetched:
     files = received = absent = 0
     step = max(1, math.ceil(len(left) / _STEPS))
@@ -109,7 +109,7 @@ def _download(
     return Fetched(files, received, absent)
 
 
-def _mend(ledger: Ledger, progress: Progress) -> None:
+def _mend(ledger: FetchedFolder, progress: Progress) -> None:
     damaged = ledger.damaged()
     progress(f"verified {len(ledger.files)} files: {len(damaged)} damaged")
     for path in damaged[:10]:

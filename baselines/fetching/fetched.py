@@ -24,7 +24,7 @@ LEDGER = "fetched.jsonl"
 
 
 @dataclass
-class Ledger:
+class FetchedFolder:
     """files: (bytes, SHA-256) by path; absent: paths that the store does not have."""
 
     root: Path
@@ -33,7 +33,7 @@ class Ledger:
     boxes: dict[str, list[Box]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, root: Path) -> Ledger:
+    def load(cls, root: Path) -> FetchedFolder:
         """The ledger of a folder; an empty one if nothing was fetched there."""
         ledger = cls(root)
         for entry in _entries(root / LEDGER):
@@ -98,6 +98,11 @@ class Ledger:
                 self.boxes.setdefault(array, []).append(Box((z, y, x), (end_z, end_y, end_x)))
 
 
+def was_fetched(root: Path) -> bool:
+    """True if a folder has a ledger: what it does not name is not there."""
+    return (root / LEDGER).is_file()
+
+
 def fetched_boxes(root: Path, array: str) -> list[Box]:
     """Boxes of an array, by its path below `root`, whose voxels were all fetched.
 
@@ -112,7 +117,7 @@ def fetched_boxes(root: Path, array: str) -> list[Box]:
 @lru_cache(maxsize=4)
 def _boxes(root: Path, size: int) -> dict[str, list[Box]]:
     """Boxes by array; size: of the ledger, which only ever grows."""
-    return Ledger.load(root).boxes
+    return FetchedFolder.load(root).boxes
 
 
 def _entries(ledger: Path) -> Iterator[dict[str, Any]]:

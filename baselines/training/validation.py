@@ -15,8 +15,9 @@ from baselines.config import Config
 from baselines.data.crops import TrainingCrop
 from baselines.models import Network
 from baselines.objects.agreement import Agreement, agreement
-from baselines.objects.decoding import Thresholds, smallest_voxels
+from baselines.objects.decoding import Thresholds
 from baselines.objects.heads import Head, Heads
+from baselines.objects.recipe import Recipe
 from baselines.objects.targets import make_targets
 from baselines.objects.tuning import Volume, tune
 from baselines.predicting.blockwise import predict_box
@@ -128,8 +129,9 @@ def tune_objects(
         share = min(share, looked.ids.shape[1] / looked.crop.grid.shape[0])
         stored = np.round(looked.probabilities * 255).astype(np.uint8)
         for k, head in instances:
-            if (looked.ids[k] * looked.known[k]).any():
-                found = Volume(stored[heads.of(head.label)], looked.ids[k] * looked.known[k])
+            ids, known = looked.ids[k] * looked.known[k], looked.known[k]
+            if ids.any():
+                found = Volume(stored[heads.of(head.label)], ids, None if known.all() else known)
                 volumes[head.label].append(found.central(MOST_TUNED))
     return {
         head.label: _tuned(head, volumes[head.label], config, share)
@@ -138,11 +140,11 @@ def tune_objects(
 
 
 def _tuned(head: Head, volumes: list[Volume], config: Config, share: float) -> Tuned:
-    # Objects are cut off by the few validation planes, so small pieces of them must count.
-    smallest = smallest_voxels(config.objects, head.label, head.voxel_size) * share
+    recipe = Recipe.of(Kind.INSTANCE, head, Thresholds.of(config.objects), config.objects)
     thresholds, quality = tune(
-        volumes, head, Thresholds.of(config.objects), smallest=round(smallest),
-        fill_holes=config.objects.fill_holes,
+        # Objects are cut off by the few validation planes, so small pieces of them must count.
+        volumes, head, recipe.thresholds, smallest=round(recipe.smallest * share),
+        fill_holes=recipe.fill_holes,
     )  # fmt: skip
     return Tuned(thresholds, round(quality, 5))
 

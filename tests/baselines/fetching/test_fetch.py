@@ -17,7 +17,7 @@ from baselines.config import Config, build
 from baselines.data.crops import load_crops
 from baselines.fetching.fetch import Estimate, check_room, estimate_bytes, fetch
 from baselines.fetching.fetch_plan import Choice, plan_fetch
-from baselines.fetching.fetched import LEDGER, Ledger, fetched_boxes
+from baselines.fetching.fetched import LEDGER, FetchedFolder, fetched_boxes
 from baselines.fetching.published import CELLMAP, Layout, choose, layout_of
 from baselines.fetching.store import open_store
 from baselines.layout import DataError, DataFolder, Purpose
@@ -135,7 +135,7 @@ def test_a_fetch_that_was_broken_off_goes_on_where_it_was(web, phantom, tmp_path
     web.left = len(web.asked) + 10  # so many answers for metadata and samples, and ten chunks
     with pytest.raises(DataError, match="PERMISSION_DENIED"):
         run(store, tmp_path, parallel=1)
-    there = chunks(Ledger.load(tmp_path).files)
+    there = chunks(FetchedFolder.load(tmp_path).files)
     assert 0 < len(there) <= 10
     assert fetched_boxes(tmp_path, there[0].removesuffix("/0/0/0")) == []
     assert not (tmp_path / "train.csv").exists()
@@ -189,7 +189,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_files(web, phantom, tmp_path
 
 def test_the_ledger_holds_the_digest_of_every_file(phantom, tmp_path):
     run(open_store(str(phantom.root)), tmp_path)
-    ledger = Ledger.load(tmp_path)
+    ledger = FetchedFolder.load(tmp_path)
     assert ledger.damaged() == []
     for path, (size, digest) in ledger.files.items():
         content = (tmp_path / path).read_bytes()
@@ -201,7 +201,7 @@ def test_verify_finds_and_mends_what_was_damaged_or_lost_and_leaves_the_rest(pha
     store = open_store(str(phantom.root))
     run(store, tmp_path)
     before = files(tmp_path)
-    first, second = chunks(Ledger.load(tmp_path).files)[:2]
+    first, second = chunks(FetchedFolder.load(tmp_path).files)[:2]
     (tmp_path / first).write_bytes(b"\0" * len(before[first]))  # of the same size
     (tmp_path / second).unlink()
     done, said = run(store, tmp_path)
@@ -342,13 +342,13 @@ def test_lines_of_the_ledger_that_make_no_sense_count_for_nothing(tmp_path):
         '\n{"path": "a", "bytes": 3, "sha256": "x"}\n{"path": "b", "by\n[1]\n{"path": "c"}\n'
         '{"path": "d", "absent": true}\n{"array": "r/s0", "box": [[0, 0, 0], [1, 2, 3]]}'
     )
-    ledger = Ledger.load(tmp_path)
+    ledger = FetchedFolder.load(tmp_path)
     assert (set(ledger.files), ledger.absent) == ({"a"}, {"d"})
     assert not ledger.has("a")  # entered, but not there
     assert ledger.has("d")
     ledger.keep("a", b"new")
     assert json.loads((tmp_path / LEDGER).read_text().splitlines()[-1])["bytes"] == 3
-    assert Ledger.load(tmp_path).has("a")
+    assert FetchedFolder.load(tmp_path).has("a")
     assert fetched_boxes(tmp_path, "r/s0")[0].shape == (1, 2, 3)
 
 

@@ -74,7 +74,7 @@ def test_no_object_is_a_table_without_rows(tmp_path):
 
 def test_raw_that_cannot_be_counted_is_refused():
     ids = np.ones((1, 2, 2), np.uint32)
-    with pytest.raises(DataError, match="float32.*convert it, or leave it out"):
+    with pytest.raises(DataError, match=r"float32.*convert it, or leave it out"):
         table(ids, np.zeros(ids.shape, np.float32))
     with pytest.raises(DataError, match="int16"):
         table(ids, np.full(ids.shape, -1, np.int16))

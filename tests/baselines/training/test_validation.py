@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -8,9 +9,10 @@ from torch import nn
 from baselines.box import Box
 from baselines.config import Config, build
 from baselines.objects.heads import heads_of
-from baselines.training.validation import look, validate
+from baselines.training.validation import look, tune_objects, validate
 from baselines.volumes.readers import InMemory
 from evaluator.geometry import VoxelGrid
+from evaluator.manifest import Kind
 from tests.baselines.made_crops import make_crop
 
 CPU = torch.device("cpu")
@@ -144,3 +146,19 @@ def test_a_look_shows_all_channels_and_what_is_known_beside_them():
     np.testing.assert_array_equal(seen.ids[0], label[2:])
     np.testing.assert_array_equal(seen.probabilities[0] > 0.5, label[2:] > 0)
     assert seen.known.all()
+
+
+def test_objects_beside_what_was_annotated_cost_nothing():
+    raw, label = halves()
+    raw[:, :, 2:5] = 180  # nobody says what this is
+    known = {"a": Box((0, 0, 6), (4, 16, 16))}
+    config = settings(["a"])
+    objects = dataclasses.replace(config.objects, representation="components")
+    trained = dataclasses.replace(config.trained, kinds={"a": str(Kind.INSTANCE)})
+    config = dataclasses.replace(config, objects=objects, trained=trained)
+    heads = heads_of(["a"], {"a": Kind.INSTANCE}, objects, (8.0, 8.0, 8.0), planar=True)
+    found = tune_objects(
+        BrightIsLabel(1), [crop({"a": label}, raw, known=known)], config, heads, device=CPU,
+        bf16=False,
+    )  # fmt: skip
+    assert found["a"].quality == 1
