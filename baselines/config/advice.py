@@ -11,6 +11,7 @@ USUAL_PATCH = (64, 256)
 USUAL_LR = (1e-5, 2e-3)
 SHORT = 1000  # iterations: so few learn more from larger steps than is usual
 SHORT_LR = (1e-5, 5e-3)
+SGD_LR = (1e-3, 1e-1)
 USUAL_EPOCHS = (10, 500)
 
 
@@ -25,10 +26,11 @@ def advice(config: Config, *, processors: int = 0) -> list[str]:
 def _ranges(config: Config) -> Iterator[str]:
     training = config.training
     short = training.epochs == 0 and training.iterations <= SHORT
+    adaptive = SHORT_LR if short else USUAL_LR
     found: list[tuple[str, float, tuple[float, float], str]] = [
         ("training.batch", training.batch, USUAL_BATCH[config.model.dims],
          "smaller ones save memory, larger ones are steadier"),
-        ("training.lr", training.lr, SHORT_LR if short else USUAL_LR,
+        ("training.lr", training.lr, SGD_LR if training.optimizer == "sgd" else adaptive,
          "lower ones are safer, higher ones faster but unstable"),
         *(("training.patch", size, USUAL_PATCH,
            "larger ones see more context and need more memory") for size in training.patch[1:]),

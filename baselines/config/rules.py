@@ -190,6 +190,7 @@ def _training(config: Config) -> Iterator[str]:
             f"training.accumulate {training.accumulate} does not divide training.batch "
             f"{training.batch}; the nearest that does is {near:g}"
         )
+    yield from _plateau(config)
     coarsest = min(training.patch[1:], default=0) // step_of(config)
     if len(training.patch) == 3 and coarsest < SMALLEST_LEVEL:
         shorter = min(training.patch[1:]) // (SMALLEST_LEVEL * model.stem)
@@ -198,6 +199,24 @@ def _training(config: Config) -> Iterator[str]:
             f"training.patch {list(training.patch)} leaves {coarsest} voxels for the coarsest of "
             f"{model.levels} levels, and the least that can be is {SMALLEST_LEVEL}; the nearest "
             f"model.levels is {levels}"
+        )
+
+
+def _plateau(config: Config) -> Iterator[str]:
+    """A rate that falls for lack of gain needs validations, and time to fall before the end."""
+    training = config.training
+    if training.schedule != "plateau":
+        return
+    if not training.validate_every and not training.epochs:
+        yield (
+            "training.schedule plateau needs validations, and training.validate_every is 0; the "
+            f"nearest that is usual is {max(1, training.iterations // 20)}"
+        )
+    if 0 < training.patience <= training.plateau:
+        yield (
+            f"training.plateau {training.plateau} is not below training.patience "
+            f"{training.patience}: training would end before the rate falls; the nearest is "
+            f"{max(1, training.patience - 1)}"
         )
 
 

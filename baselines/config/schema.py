@@ -230,12 +230,19 @@ class TrainingConfig:
     patch: tuple[int, ...] = setting(
         (1, 128, 128), "Size of a patch (Z, Y, X).", least=1, unit="voxels"
     )
+    optimizer: str = setting(
+        "adamw", "adamw; radam: the same, steadier at the beginning; sgd: with Nesterov momentum "
+        "0.9, for which an lr of 0.01 is usual.",
+        choices=("adamw", "radam", "sgd"),
+    )  # fmt: skip
     lr: float = setting(1e-3, "Learning rate; 1e-5 to 2e-3 is usual.", least=1e-8, most=1)
     schedule: str = setting(
-        "cosine",
-        "How the learning rate falls after the warm-up.",
-        choices=("cosine", "poly", "constant"),
-    )
+        "cosine", "How the learning rate falls after the warm-up; plateau: halved when `plateau` "
+        "validations in a row brought no gain.",
+        choices=("cosine", "poly", "plateau", "constant"),
+    )  # fmt: skip
+    plateau: int = setting(3, "Validations without gain that make the schedule plateau fall.",
+                           least=1)  # fmt: skip
     weight_decay: float = setting(1e-2, "Weight decay of convolutions.", least=0, most=1)
     warmup: float = setting(
         0.03, "Share of the schedule in which the learning rate climbs.", least=0, most=0.5

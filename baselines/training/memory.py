@@ -22,7 +22,8 @@ from baselines.training.losses import loss_of
 from baselines.training.sampling import Batch
 from baselines.training.updates import gradients, make_optimizer, step
 
-_HELD = 4  # times the weights: themselves, two moments, their average; gradients come and go
+# Times the weights: themselves, their average, one moment or two; gradients come and go.
+_HELD = {"adamw": 4, "radam": 4, "sgd": 3}
 
 
 def counted(config: Config) -> int:
@@ -41,7 +42,7 @@ def counted(config: Config) -> int:
             torch.autograd.backward(loss)
     held = sum(part.nbytes for part in (batch.raw, batch.ids, batch.known))
     weights = sum(weight.nbytes for weight in model.parameters())
-    return int(alive.peak + held + _HELD * weights)
+    return int(alive.peak + held + _HELD[config.training.optimizer] * weights)
 
 
 def measured(config: Config, device: torch.device) -> int | None:

@@ -45,13 +45,16 @@ def plan_schedule(config: Config, images: int) -> Schedule:
     return Schedule(total, epoch, validate_every, settings.save_every or max(1, total // 10))
 
 
-def learning_rate(settings: TrainingConfig, done: float) -> float:
+def learning_rate(settings: TrainingConfig, done: float, *, falls: int = 0) -> float:
     """The rate at a share of the schedule: a straight climb, then down to 1 %.
 
-    Down as half a cosine, as a power of 0.9 of what is left (poly), or not at all (constant).
+    Down as half a cosine, as a power of 0.9 of what is left (poly), by half at each of so many
+    falls (plateau), or not at all (constant).
     """
     if done < settings.warmup:
         return settings.lr * (done + 0.1 * settings.warmup) / (1.1 * settings.warmup)
+    if settings.schedule == "plateau":
+        return settings.lr * max(0.5**falls, 0.01)
     way = min((done - settings.warmup) / max(1 - settings.warmup, 1e-9), 1.0)
     left: float = {
         "cosine": 0.5 * (1 + math.cos(math.pi * way)), "poly": (1 - way) ** 0.9, "constant": 1.0,

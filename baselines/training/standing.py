@@ -14,7 +14,8 @@ from torch import Tensor
 class Standing:
     """How far a training is.  seconds: of wall time, over all sessions.
 
-    stale: validations without gain.  halvings: of the learning rate.  parts: of a batch.
+    stale: validations without gain.  falls: of the learning rate, for lack of gain; halvings: of
+    it, after losses that were not finite.  parts: of a batch.
     """
 
     iteration: int = 0
@@ -22,6 +23,7 @@ class Standing:
     cpu_seconds: float = 0.0
     best: float = -1.0
     stale: int = 0
+    falls: int = 0
     halvings: int = 0
     parts: int = 1
     validation: dict[str, Any] = field(default_factory=dict)

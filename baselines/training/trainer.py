@@ -130,7 +130,7 @@ class Trainer:
         """
         settings, n = self.config.training, self.at.iteration
         self.at.iteration += 1
-        rate = learning_rate(settings, self.done) / 2**self.at.halvings
+        rate = self.rate
         random = torch.Generator().manual_seed(_seed(settings.seed, n, self.ranks.rank))
         batch = augment(batch, self.config.augment, random, self.config.data.voxel_size)
         loss, counts = self.backward(batch, counted=n % COUNT_EVERY == 0)
@@ -210,6 +210,12 @@ class Trainer:
         return max(self.at.iteration / self.schedule.iterations, by_clock)
 
     @property
+    def rate(self) -> float:
+        """The learning rate of the update at hand."""
+        planned = learning_rate(self.config.training, self.done, falls=self.at.falls)
+        return planned * 0.5**self.at.halvings
+
+    @property
     def ended(self) -> bool:
         """Whether the schedule is over, or validations have not become better for long."""
         patience = self.config.training.patience
@@ -260,7 +266,7 @@ class Trainer:
         self.tell(Trained(
             n, self.schedule.iterations, self.schedule.epoch_of(n), self.schedule.epochs,
             losses=tuple(torch.stack(untold.losses).tolist()) if untold.losses else (),
-            lr=learning_rate(settings, self.done) / 2**self.at.halvings,
+            lr=self.rate,
             dice=untold.dice([head.label for head in self.heads]),
             seconds=round(self.at.seconds, 2),
             cpu_seconds=round(self.at.cpu_seconds, 2), left=round(max(left, 0.0), 1),
@@ -283,6 +289,7 @@ class Trainer:
         self.validated = self.at.iteration
         best = found is None or found.mean > self.at.best
         self.at.stale = 0 if best else self.at.stale + 1
+        self.at.falls += self.at.stale > 0 and self.at.stale % self.config.training.plateau == 0
         if best and self.ranks.first:
             self.run.save_best(self.average, self.config.trained.fingerprint)
         if found is None:

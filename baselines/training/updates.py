@@ -15,19 +15,32 @@ from baselines.training.losses import alone, chosen, loss_of
 from baselines.training.sampling import Batch
 
 Forward = Callable[[Tensor], "Tensor | list[Tensor]"]
+MOMENTUM = 0.9  # of SGD
 
 
-def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
-    """AdamW; weights of convolutions decay, scales and biases do not."""
+def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """AdamW, RAdam or SGD; weights of convolutions decay, scales and biases do not.
+
+    The decay of AdamW and RAdam is decoupled from the gradient (Loshchilov and Hutter 2019).  That
+    of SGD is part of the gradient, and its momentum Nesterov's.
+    """
     groups: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.ndim > 1]},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
     settings = config.training
     fused = next(model.parameters()).is_cuda
-    return torch.optim.AdamW(
-        groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused
-    )
+    rate, decay = settings.lr, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=rate, weight_decay=decay, momentum=MOMENTUM, nesterov=True, fused=fused
+        )
+    if settings.optimizer == "radam":
+        # capturable: its counters stay on the GPU, which then need not be waited for.
+        return torch.optim.RAdam(
+            groups, lr=rate, weight_decay=decay, decoupled_weight_decay=True, capturable=fused
+        )
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=fused)
 
 
 def gradients(

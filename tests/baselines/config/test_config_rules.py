@@ -36,6 +36,13 @@ def load(tmp_path, *lines):
          "does is 250"),
         ("training", "lr = nan", "training.lr is nan; it must be a number"),
         ("training", "lr = 2.0", "training.lr is 2; the most that can be is 1"),
+        ("training", "schedule = 'plateau'", "training.validate_every is 0; the nearest that is "
+         "usual is 100"),
+        ("training", "schedule = 'plateau'\nvalidate_every = 50\nplateau = 10", "training.plateau "
+         "10 is not below training.patience 10: training would end before the rate falls; the "
+         "nearest is 9"),
+        ("training", "optimizer = 'lion'", "training.optimizer is one of adamw, radam, sgd, not "
+         "lion"),
         ("sampling", "foreground = 0.8\nnegatives = 0.4", "together above 1; the nearest negatives "
          "is 0.2"),
         ("split", "kind = 'file'", "split.file names none"),

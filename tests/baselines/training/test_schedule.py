@@ -87,3 +87,16 @@ def test_a_constant_rate_stays_after_the_climb():
 def test_beyond_its_end_the_rate_stays_where_it_was():
     settings = dataclasses.replace(TrainingConfig(), lr=1.0)
     assert learning_rate(settings, 1.7) == learning_rate(settings, 1.0)
+
+
+def test_on_a_plateau_the_rate_halves_at_each_fall_down_to_a_hundredth():
+    settings = TrainingConfig(lr=0.8, warmup=0.1, schedule="plateau")
+    assert [learning_rate(settings, 0.5, falls=n) for n in range(3)] == [0.8, 0.4, 0.2]
+    assert learning_rate(settings, 0.9, falls=0) == 0.8
+    assert learning_rate(settings, 0.5, falls=50) == pytest.approx(0.008)
+    assert learning_rate(settings, 0.05, falls=1) < 0.8
+
+
+def test_other_schedules_know_no_falls():
+    settings = TrainingConfig(schedule="cosine")
+    assert learning_rate(settings, 0.5, falls=3) == learning_rate(settings, 0.5)

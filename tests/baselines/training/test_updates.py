@@ -141,6 +141,41 @@ def test_only_weights_of_convolutions_decay():
     assert decays[0.0] == {1}
 
 
+@pytest.mark.parametrize("name", ["adamw", "radam", "sgd"])
+def test_weights_of_convolutions_decay_with_every_optimizer_and_scales_with_none(name):
+    """Without any gradient what is left is the decay: 1 - rate x decay of every weight."""
+    net = network()
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = make_optimizer(net, tiny(optimizer=name, weight_decay=0.5))
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    step(optimizer, rate=0.1, clip=1.0)
+    # Nesterov's momentum counts the first gradient, here the decay, 1 + 0.9 times.
+    left = 1 - 0.1 * 0.5 * (1.9 if name == "sgd" else 1.0)
+    for old, new in zip(before, net.parameters(), strict=True):
+        torch.testing.assert_close(new.detach(), old * (left if old.ndim > 1 else 1.0))
+
+
+@pytest.mark.parametrize("name", ["adamw", "radam"])
+def test_decoupled_decay_does_not_change_what_the_moments_remember(name):
+    found = []
+    for decay in (0.0, 0.9):
+        net = network()
+        optimizer = make_optimizer(net, tiny(optimizer=name, weight_decay=decay))
+        update(net, batch(), optimizer=optimizer)
+        found.append([state["exp_avg"] for state in optimizer.state.values()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(("name", "rate"), [("radam", 0.05), ("sgd", 0.1)])
+def test_other_optimizers_learn_the_batch_too(name, rate):
+    net, given = network(), batch(n=1)
+    given.ids[:] = (given.raw > 0).int()
+    optimizer = make_optimizer(net, tiny(optimizer=name))
+    losses = [update(net, given, optimizer=optimizer, rate=rate) for _ in range(40)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
 def test_the_average_follows_quickly_at_first_and_slowly_later():
     average = {"w": torch.zeros(1)}
     follow(average, {"w": torch.ones(1)}, decay=0.99, iteration=0)
