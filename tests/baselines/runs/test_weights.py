@@ -34,7 +34,10 @@ def test_files_of_others_have_no_fingerprint(tmp_path):
 
 
 @BOTH
-@pytest.mark.parametrize("content", [b"", b"not a tensor in sight", b"\xff" * 8 + b"{}"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a tensor in sight", b"\xff" * 8 + b"{}", (3 * 10**9).to_bytes(8, "little") + b"{}"],
+)  # the last two promise a header of more bytes than there are
 def test_a_file_that_holds_no_weights_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=r"^Model file invalid: .*damaged, or not a file of"):
