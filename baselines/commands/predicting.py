@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from baselines.commands.arguments import Data, Device, Sets, say
-from baselines.config import ConfigError, load_config
+from baselines.config import Config, ConfigError, load_config
 from baselines.layout import DataError, DataFolder
+from baselines.progress import counted
 from evaluator.manifest import load_manifest
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from baselines.runs.checkpoint import Run
 
 app = typer.Typer()
+
+OF_RAW = ("raw", "channel", "coarsest")  # settings of data that a trained network does not know of
 
 
 @app.command()
@@ -26,9 +29,12 @@ def predict(
         Path | None, typer.Argument(help="The folder of a trained run, or of an ensemble of them.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Predict the hidden crops of a data folder.")
+        Path | None,
+        typer.Option("--data", help="Predict test crops: of a data folder, or fetched ones."),
     ] = None,
-    crop: Annotated[list[str] | None, typer.Option(help="Of these, only this one.")] = None,
+    crops: Annotated[
+        str, typer.Option(help="Of these: test (all), or names as in 557,558.")
+    ] = "test",
     image: Annotated[
         list[Path] | None,
         typer.Option(help="Predict a TIFF, a PNG, an OME-Zarr or a folder of planes."),
@@ -49,18 +55,19 @@ def predict(
     ] = "",
 ) -> None:
     """Predict crops or images with a trained network, or with several."""
+    from baselines.data.hidden import label_definitions
     from baselines.predicting.prediction import predict as predict_subjects
     from baselines.predicting.team import team_of
 
     members = _members(run, model, config)
-    subjects = _subjects(data, crop or [], image or [], images)
     settings = load_config(members[0].settings, _about_prediction(sets or []))
-    known = DataFolder(data).known_labels() if data else {}
+    subjects = _subjects(data, crops, image or [], images, settings)
+    known = label_definitions(DataFolder(data)) if data else {}
     predict_subjects(
         team_of(members, settings), subjects, out, device=device, cluster=dask,
         ids={name: label.id for name, label in known.items()}, progress=say,
     )  # fmt: skip
-    say(f"done: {out} holds {len(subjects)} predictions")
+    say(f"done: {out} holds {counted(len(subjects), 'prediction')}")
 
 
 def _members(run: Path | None, model: Path | None, config: Path | None) -> list[Run]:
@@ -74,23 +81,26 @@ def _members(run: Path | None, model: Path | None, config: Path | None) -> list[
 
 
 def _subjects(
-    data: Path | None, crops: list[str], image: list[Path], images: Path | None
+    data: Path | None, crops: str, image: list[Path], images: Path | None, settings: Config
 ) -> list[Subject]:
     from baselines.predicting.subjects import hidden_crops, images_at, images_in
 
     if sum(map(bool, (data, image, images))) != 1:
         raise DataError("give one of --data, --image and --images: what is to be predicted.")
+    if crops != "test" and not data:
+        raise DataError("--crops names test crops of --data, which is missing.")
     if data:
-        return hidden_crops(DataFolder(data), crops)
+        names = [] if crops == "test" else [name.strip() for name in crops.split(",")]
+        return hidden_crops(DataFolder(data), names, raw=settings.data.raw)
     return images_in(images) if images else images_at(image)
 
 
 def _about_prediction(sets: list[str]) -> list[str]:
     for text in sets:
-        if not text.startswith(("prediction.", "objects.", "data.channel=", "data.coarsest=")):
+        if not text.startswith(("prediction.", "objects.", *(f"data.{key}=" for key in OF_RAW))):
             raise ConfigError(
                 f"--set {text}: a trained network keeps its settings; those of prediction and "
-                "objects, data.channel and data.coarsest can be others."
+                f"objects, and {', '.join(f'data.{key}' for key in OF_RAW)}, can be others."
             )
     return sets
 
@@ -108,20 +118,24 @@ def threshold(
 @app.command()
 def pack(
     predictions: Annotated[Path, typer.Argument(help="What predict or threshold wrote.")],
-    manifest: Annotated[Path, typer.Option(help="The challenge's manifest: CSV or its folder.")],
+    manifest: Annotated[
+        Path, typer.Option(help="The challenge's manifest: a CSV, its folder, or that of the data.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The zip to write.")],
     most_objects: Annotated[
         int, typer.Option(help="Above this, a warning: scores take time by the object.")
     ] = 100_000,
 ) -> None:
     """Write predictions as a submission, and check it as the server will."""
+    from baselines.data.hidden import manifest_at
+    from baselines.predicting.pack import described
     from baselines.predicting.pack import pack as pack_predictions
 
     report = pack_predictions(
-        predictions, load_manifest(manifest), out, most_objects=most_objects
+        predictions, load_manifest(manifest_at(manifest)), out, most_objects=most_objects
     )  # fmt: skip
-    for problem in report.problems:
-        say(f"{problem.severity}: {problem.message}")
+    for line in described(report):
+        say(line)
     say(f"{out}: {'accepted' if report.accepted else 'would be rejected'}")
     if not report.accepted:
         raise typer.Exit(1)

@@ -39,6 +39,7 @@ class TrainingCrop:
     training, validation: boxes that share no voxel, around what is annotated; either may be empty.
     points: voxels (n, 3) of each label in the training boxes, a sample; count: how many there are.
     negatives: annotated voxels (n, 3) of the training boxes with none of the labels, a sample.
+    where: the path of its raw; empty: it has none.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TrainingCrop:
     points: dict[str, np.ndarray]
     count: dict[str, int]
     negatives: np.ndarray
+    where: str = ""
 
 
 def load_crops(
@@ -184,7 +186,7 @@ def _training_crop(crop: PlacedCrop, boxes: Boxes, seen: Foreground) -> Training
     return TrainingCrop(
         source.name, source.dataset, source.specimen, crop.grid, crop.raw,
         measure_light(Window(crop.raw, crop.valid)), crop.labels, crop.known, crop.valid,
-        boxes.training, boxes.validation, seen.points, seen.count, seen.negatives,
+        boxes.training, boxes.validation, seen.points, seen.count, seen.negatives, crop.where,
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class PlacedCrop:
     valid: Box
     labels: dict[str, Reader]
     known: dict[str, Box]
+    where: str
 
     @property
     def box(self) -> Box:
@@ -119,6 +120,7 @@ def place(
     return PlacedCrop(
         crop.source, context.grid, context.reader, valid,
         {name: readers[name] for name in kept}, {name: known[name] for name in kept},
+        crop.raw.where,
     )  # fmt: skip
 
 

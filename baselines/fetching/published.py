@@ -7,7 +7,7 @@ and the tree of the CellMap challenge (`train_crop_manifest.csv`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -154,19 +154,19 @@ def _wanted(manifest: Manifest, layout: Layout, *, test: bool) -> list[Wanted]:
     for folder, crop in manifest.crops.items():
         targets = tuple(t for t in manifest.targets if t.crop.folder == folder)
         names = {"dataset": crop.dataset, "crop": folder}
-        raw = _filled(layout.test_raw if test else layout.raw, names)
+        raw = path_of(layout.test_raw if test else layout.raw, names)
         truth = (
             []
             if test
-            else [_filled(layout.truth, names | {"label": t.label.name}) for t in targets]
+            else [path_of(layout.truth, names | {"label": t.label.name}) for t in targets]
         )
         name = layout.test_manifest if test else layout.manifest
         found.append(Wanted(targets, raw, tuple(truth), name))
     return found
 
 
-def _filled(template: str, names: dict[str, str]) -> str:
-    """A path below the root from its template.  Raises DataError."""
+def path_of(template: str, names: Mapping[str, str]) -> str:
+    """A path below the root from its template.  names: by field.  Raises DataError."""
     path = re.sub(r"\{(\w+)\}", lambda m: names.get(m[1], m[0]), template).strip("/")
     if "{" in path or ".." in path.split("/"):
         raise DataError(

@@ -114,12 +114,14 @@ class Engine:
 
     def _write(self, part: Box, brought_levels: Callable[[], np.ndarray]) -> Box:
         levels = brought_levels()
+        start = self.task.tiling.predicted.start
+        inside = part.moved(tuple(-n for n in start)).slices
         for path, channels in self.stored.items():
             array, found = self.arrays[path], levels[channels]
             if array.ndim == 3:
-                array[part.slices] = found[0]
+                array[inside] = found[0]
             else:
-                array[(slice(None), *part.slices)] = found
+                array[(slice(None), *inside)] = found
         return part
 
 

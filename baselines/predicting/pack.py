@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from baselines.layout import DataError
+from baselines.progress import counted
 from evaluator.alignment import align
 from evaluator.geometry import Shape
 from evaluator.manifest import Kind, Manifest, Target
 from evaluator.packing import SubmissionWriter
 from evaluator.protocol import CRISTA_1
-from evaluator.report import IGNORED, Problem, Report
+from evaluator.report import IGNORED, MISSING, UNSCORED, Problem, Report
 from evaluator.submission import check_submission
 from evaluator.tiff import open_stack
 from evaluator.volume import Planes, open_volume
@@ -27,8 +28,9 @@ def pack(
 ) -> Report:
     """Write the submission and return the report of its own check.
 
-    Targets without a prediction are left out; the report names them.  Arrays on another grid are
-    brought onto their target's, slab by slab.  Raises DataError if there is no prediction at all.
+    Targets without a prediction are left out; the report names them, and those that a prediction
+    covers in part.  Arrays on another grid are brought onto their target's, slab by slab.  Raises
+    DataError if there is no prediction at all.
     """
     found = {
         target: path for target in manifest.targets if (path := prediction_of(target, predictions))
@@ -36,17 +38,48 @@ def pack(
     if not found:
         raise DataError(
             f"{predictions} has no prediction for any target of the manifest; "
-            f"expected folders such as {manifest.targets[0].path}."
+            f"expected folders such as {manifest.targets[0].path}. `baselines predict RUN --data "
+            f"DATA --out {predictions}` makes them."
         )
     notes = []
     with SubmissionWriter(out, manifest) as writer:
         for target, path in found.items():
-            counted = Counted(on_target(path, target))
-            writer.write(target, counted)
-            if target.label.kind is Kind.INSTANCE and len(counted.ids) > most_objects:
-                notes.append(_many(target, len(counted.ids), most_objects))
+            noting = Counted(on_target(path, target))
+            writer.write(target, noting)
+            if path.is_dir() and not covers(path, target):
+                notes.append(_partial(target))
+            if target.label.kind is Kind.INSTANCE and len(noting.ids) > most_objects:
+                notes.append(_many(target, len(noting.ids), most_objects))
     report = check_submission(out, manifest)
     return replace(report, problems=(*notes, *report.problems))
+
+
+def described(report: Report) -> list[str]:
+    """What a report says, in lines.  Crops, and then labels, without any prediction are one line
+    each, rather than one for every target."""
+    missing = {
+        path.partition("/")[::2] for path, state in report.targets.items() if state == MISSING
+    }
+    there = {path.partition("/")[::2] for path in report.targets} - missing
+    crops = sorted({crop for crop, _ in missing} - {crop for crop, _ in there})
+    labels = sorted({label for _, label in missing} - {label for _, label in there})
+    lines = [
+        f"{problem.severity}: {problem.message}"
+        for problem in report.problems
+        if problem.code != "missing_array"
+        or (problem.crop not in crops and problem.label not in labels)
+    ]
+    if crops:
+        lines.append(
+            f"{UNSCORED}: no prediction of {', '.join(crops)}: make them with `baselines predict "
+            f"RUN --data DATA --crops {','.join(crops)}`, into the same folder."
+        )
+    if labels and there:
+        lines.append(
+            f"{UNSCORED}: no prediction of {', '.join(labels)} in any crop: the model did not "
+            "learn them."
+        )
+    return lines
 
 
 def prediction_of(target: Target, predictions: Path) -> Path | None:
@@ -70,6 +103,12 @@ def on_target(path: Path, target: Target) -> Planes:
             "predict with prediction.output=zarr, which knows where its voxels lie."
         )
     return stack
+
+
+def covers(path: Path, target: Target) -> bool:
+    """True if a prediction reaches every voxel of its target, or does not say where it lies."""
+    grid = open_volume(path).grid
+    return grid is None or all((axis >= 0).all() for axis in target.grid.nearest(grid))
 
 
 @dataclass(frozen=True)
@@ -106,10 +145,20 @@ class Counted:
         return planes
 
 
+def _partial(target: Target) -> Problem:
+    return Problem(
+        "partial_cover", IGNORED,
+        f"the prediction of {target.path} covers only a part of the crop; the rest counts as "
+        "background.",
+        "Predict the whole crop.", target.crop.folder, target.label.name,
+        f"the whole of {target.grid.shape}", "a part",
+    )  # fmt: skip
+
+
 def _many(target: Target, count: int, most: int) -> Problem:
     return Problem(
         "many_objects", IGNORED,
-        f"{target.path} holds {count} objects; above {most} a score takes long.",
+        f"{target.path} holds {counted(count, 'object')}; above {most} a score takes long.",
         "Remove dust: raise objects.smallest_nm3 and make the objects again.",
-        target.crop.folder, target.label.name, f"{most} objects at most", f"{count} objects",
+        target.crop.folder, target.label.name, f"{counted(most, 'object')} at most", counted(count, "object"),
     )  # fmt: skip

@@ -20,8 +20,9 @@ from baselines.box import Box
 from baselines.config import PredictionConfig
 from baselines.predicting.cluster import Cluster
 from baselines.predicting.engine import Engine, Task
+from baselines.predicting.learnt import notices
 from baselines.predicting.ledger import Ledger
-from baselines.predicting.output import create_stored
+from baselines.predicting.output import create_stored, metadata_of
 from baselines.predicting.results import write_results
 from baselines.predicting.subjects import Subject, doubts
 from baselines.predicting.team import Team
@@ -46,6 +47,9 @@ def predict(
     Raises ConfigError if a run is not trained, DataError if a volume does not fit the model.
     """
     chosen = choose_device("cpu" if cluster else device)
+    for subject in subjects:
+        if subject.crop is not None:
+            subject.open(team.config)  # what was not fetched is told before hours of work
     numbers = {name: n for n, name in enumerate(team.config.data.labels, start=1)} | dict(ids or {})
     with Cluster(cluster, device) if cluster else nullcontext() as workers:
         for subject in subjects:
@@ -61,25 +65,28 @@ def predict(
                 ledger.enter(*part.start)
                 progress(f"{subject.name}: block {done} of {total}")
             about = {"warnings": notes, "seconds": round(time.monotonic() - begun, 1)}
-            finish(task, team, ledger, ids=numbers, about=about, progress=progress)
+            finish(task, team, ids=numbers, about=about, progress=progress)
 
 
 def prepare(team: Team, subject: Subject, folder: Path) -> tuple[Task, VoxelGrid, list[str]]:
     """What has to be known before a volume is predicted: task, grid, and doubts about it."""
     raw = subject.open(team.config)
+    grid = raw.predicted
     light = measure_light(raw)
     model = team.members[0].model()
     channels = team.heads.channels + len(team.heads) * team.config.prediction.uncertainty
     tiling = plan_tiling(
         raw.shape, blocks_for(team.config.prediction), model.multiple,
-        context=model.context, channels=channels,
+        context=model.context, channels=channels, core=raw.core,
     )  # fmt: skip
-    mark = json_digest([team.digest(), dataclasses.asdict(raw.grid), dataclasses.asdict(light)])
+    seen = [dataclasses.asdict(part) for part in (raw.grid, raw.core, light)]
+    mark = json_digest([team.digest(), seen])
     task = Task(team.members, team.config, subject, light, tiling, folder, mark)
     notes = doubts(subject, light, team.config, team.lights())
-    if (size := channels * raw.grid.voxels / 1e9) > LARGE_GB:
+    notes += notices(subject.name, subject.raw, grid, team.members)
+    if (size := channels * grid.voxels / 1e9) > LARGE_GB:
         notes.append(f"{subject.name} takes up to {size:.0f} GB on disk: {channels} channels.")
-    return task, raw.grid, notes
+    return task, grid, notes
 
 
 def blocks_for(config: PredictionConfig) -> PredictionConfig:
@@ -106,17 +113,16 @@ def make_arrays(task: Task, grid: VoxelGrid, team: Team, *, fresh: bool) -> None
 
 
 def finish(
-    task: Task, team: Team, ledger: Ledger, *, ids: Mapping[str, int], about: Mapping[str, Any],
+    task: Task, team: Team, *, ids: Mapping[str, int], about: Mapping[str, Any],
     progress: Progress,
 ) -> None:  # fmt: skip
     """Make masks, objects and stacks, unless the same have been made of the same blocks."""
     recipes = [team.recipe(head).to_json() for head in team.heads]
-    part = ("results", json_digest([recipes, team.config.prediction.output, dict(ids)]))
-    if part in ledger.done:
+    made = json_digest([task.mark, recipes, team.config.prediction.output, dict(ids)])
+    if metadata_of(task.folder).get("made") == made:
         progress(f"{task.subject.name}: nothing left to do")
         return
-    write_results(task, team, ids=ids, about=about, progress=progress)
-    ledger.enter(*part)
+    write_results(task, team, ids=ids, about={**about, "made": made}, progress=progress)
 
 
 def todo(tiling: Tiling, ledger: Ledger) -> list[Box]:

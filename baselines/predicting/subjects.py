@@ -1,4 +1,4 @@
-"""What to predict: the hidden crops of a data folder, or images of one's own."""
+"""What to predict: the test crops of a folder of data, or images of one's own."""
 
 from __future__ import annotations
 
@@ -7,44 +7,93 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from baselines.config import Config
+from baselines.config import Config, DataConfig
 from baselines.data import pairing
-from baselines.layout import DataError, DataFolder, Purpose
-from baselines.volumes.images import UNSIZED, open_image
-from baselines.volumes.levels import OnGrid, alike, open_level
+from baselines.data.hidden import fetching, find_hidden
+from baselines.data.sources.tables import fetched_below
+from baselines.fetching.fetched import was_fetched
+from baselines.layout import DataError, DataFolder
+from baselines.predicting.surroundings import Raw, in_its_raw, whole
+from baselines.volumes.images import UNSIZED, Image, open_image
+from baselines.volumes.levels import alike, open_level, ranked, touched, triple
 from baselines.volumes.light import Light
+from evaluator.geometry import Nanometres, VoxelGrid
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A volume to predict.  name: of the folder for its prediction; raw: an image of any kind."""
+    """A volume to predict.
+
+    name: of the folder for its prediction.  raw: an image of any kind.  crop: what of it is to be
+    predicted; None: all of it.  root: the folder that the raw was fetched into.
+    """
 
     name: str
     raw: Path
+    crop: VoxelGrid | None = None
+    root: Path | None = None
 
-    def open(self, config: Config) -> OnGrid:
+    def open(self, config: Config) -> Raw:
         """Its raw at the model's voxels.  Raises DataError or Unreadable if that cannot be."""
         data = config.data
-        return open_level(self.raw, data.voxel_size, coarsest=data.coarsest, channel=data.channel)
+        if self.crop is None:
+            return whole(
+                open_level(self.raw, data.voxel_size, coarsest=data.coarsest, channel=data.channel)
+            )
+        root = self.root if self.root and was_fetched(self.root) else None
+        image = self._image(self.crop, data.channel, root)
+        size = triple(data.voxel_size or image.finest.voxel_size)
+        if (found := in_its_raw(image, self.crop, size, config, complete=bool(root))) is None:
+            raise DataError(self._lacks(image, size, data.coarsest))
+        return found
+
+    def _image(self, crop: VoxelGrid, channel: int, root: Path | None) -> Image:
+        if not self.raw.exists():
+            raise DataError(
+                f"the raw of {self.name} was not fetched: {self.raw} is missing. Get it with "
+                f"`{self._command()}`, or say where raw lies with --set data.raw=TEMPLATE."
+            )
+        image = open_image(
+            self.raw, voxel_size=crop.voxel_size, channel=channel,
+            fetched=fetched_below(root) if root else None,
+        )  # fmt: skip
+        if touched(image.finest, crop) is None:
+            raise DataError(
+                f"{self.name} lies outside its raw {self.raw}: the manifest places it at "
+                f"{_sizes(crop.offset)} nm, the raw begins at {_sizes(image.finest.offset)} nm and "
+                f"is {_sizes(image.finest.extent_nm)} nm long. Fetch manifest and raw from one "
+                f"source: `{self._command()}`."
+            )
+        return image
+
+    def _lacks(self, image: Image, size: Nanometres, coarsest: float) -> str:
+        command = f"{self._command()} --voxel-size {','.join(f'{n:g}' for n in size)}"
+        if not ranked(image.levels, size, coarsest=coarsest):
+            return (
+                f"{self.raw} is there with voxels of {_sizes(image.finest.voxel_size)} nm, more "
+                f"than {coarsest:g} times as large as the {_sizes(size)} nm (Z, Y, X) that the "
+                f"model sees. If there are finer ones, get them for {self.name} with `{command}`; "
+                "else train at these, or allow it with --set data.coarsest."
+            )
+        return (
+            f"the raw of {self.name} was not fetched at the {_sizes(size)} nm (Z, Y, X) that the "
+            f"model sees: chunks of {self.raw} are missing there. Get them with `{command}`."
+        )
+
+    def _command(self) -> str:
+        return fetching(self.root or Path("DATA"), self.name)
 
 
-def hidden_crops(data: DataFolder, names: Sequence[str] = ()) -> list[Subject]:
-    """The crops of a data folder that are to be predicted; of them those that are named, if any.
+def hidden_crops(
+    data: DataFolder, names: Sequence[str] = (), *, raw: str = DataConfig().raw
+) -> list[Subject]:
+    """The test crops of a data folder or a fetched tree, or those that are named; see `hidden`.
 
-    Raises DataError if there are none, or not all that are named.
+    raw: where it lies in a tree.  Raises DataError if there are none, or not all that are named.
     """
-    crops = data.crops(Purpose.HIDDEN)
-    if not crops:
-        raise DataError(
-            f"{data.root} has no hidden crops to predict: no */raw in its hidden folder. "
-            "Give a data folder, or images with --image or --images."
-        )
-    if missing := sorted(set(names) - set(crops)):
-        raise DataError(
-            f"{data.root} has no hidden crop {', '.join(missing)}; it has {', '.join(crops)}."
-        )
     return [
-        Subject(name, data.raw(Purpose.HIDDEN, name)) for name in crops if name in (names or crops)
+        Subject(crop.name, crop.raw, crop.box, data.root)
+        for crop in find_hidden(data, names, raw=raw)
     ]
 
 
@@ -61,7 +110,10 @@ def images_at(paths: Iterable[Path]) -> list[Subject]:
             "predictions are named after them."
         )
     if missing := [str(subject.raw) for subject in subjects if not subject.raw.exists()]:
-        raise DataError(f"{', '.join(missing)} is missing.")
+        raise DataError(
+            f"{', '.join(missing)} is missing: --image needs a TIFF, a PNG, an OME-Zarr or a "
+            "folder of planes."
+        )
     return subjects
 
 

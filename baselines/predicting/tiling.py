@@ -26,7 +26,8 @@ LEAST_WEIGHT = 1e-3  # of a tile's middle: where a voxel has only a tile's rim, 
 class Tiling:
     """Sizes (Z, Y, X) of a volume, its tiles, their overlap and its blocks.
 
-    context: planes that the network sees on each side of a tile.
+    context: planes that the network sees on each side of a tile.  core: what of the volume is to be
+    predicted; None: all of it.
     """
 
     shape: Shape
@@ -34,10 +35,17 @@ class Tiling:
     overlap: Shape
     block: Shape
     context: int = 0
+    core: Box | None = None
+
+    @property
+    def predicted(self) -> Box:
+        """What is to be predicted: the core, or the whole volume."""
+        return self.core or Box((0, 0, 0), self.shape)
 
     def blocks(self) -> Iterator[Box]:
-        """Blocks that cover the volume, each voxel once."""
-        return blocks_of(self.shape, self.block)
+        """Blocks that cover what is to be predicted, each voxel once."""
+        for block in blocks_of(self.predicted.shape, self.block):
+            yield block.moved(self.predicted.start)
 
     def parts(self, box: Box) -> Iterator[Box]:
         """A box cut into the depth of blocks, from its first plane on."""
@@ -65,8 +73,9 @@ class Tiling:
 
 
 def plan_tiling(
-    shape: Shape, config: PredictionConfig, multiple: Shape, *, context: int = 0, channels: int = 0
-) -> Tiling:
+    shape: Shape, config: PredictionConfig, multiple: Shape, *, context: int = 0,
+    channels: int = 0, core: Box | None = None,
+) -> Tiling:  # fmt: skip
     """The tiling of a volume.  A tile is no larger than the volume needs.
 
     multiple: what the network wants tile sizes to be multiples of.
@@ -81,10 +90,10 @@ def plan_tiling(
     block_z, block_y, block_x = map(whole_chunks, config.block)
     if channels:  # bytes per pixel of float32 sums, which reach a tile below their block
         most = config.memory_gb * 1e9 / (4 * channels * (block_z + depth))
-        block_y, block_x = widened((block_y, block_x), shape[1:], most)
+        block_y, block_x = widened((block_y, block_x), (core.shape if core else shape)[1:], most)
     return Tiling(
         shape, (depth, height, width), (over_z, over_y, over_x), (block_z, block_y, block_x),
-        context,
+        context, core,
     )  # fmt: skip
 
 

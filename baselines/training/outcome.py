@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ def results_of(
     """Of a finished training.
 
     dice, thresholds, loss, iteration: of the best validation, absent without one.  light: of each
-    crop, so that prediction can say when grey values have changed.  objects, quality: thresholds of
-    the objects of instance labels, and the panoptic quality that these reach.
+    crop, so that prediction can say when grey values have changed.  split: of each crop its boxes,
+    in voxels of a grid in its raw, so that it can say when they are predicted.  objects, quality:
+    thresholds of the objects of instance labels, and the panoptic quality that these reach.
     """
     masks = {label: found.thresholds.mask for label, found in tuned.items()}
     trained = [event for event in events if isinstance(event, Trained)]
@@ -60,8 +62,11 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-def _boxes(crop: TrainingCrop) -> dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+def _boxes(crop: TrainingCrop) -> dict[str, Any]:
     return {
+        "raw": str(Path(crop.where).resolve()) if crop.where else "",
+        "voxel_size_nm": crop.grid.voxel_size,
+        "offset_nm": crop.grid.offset,
         "training": [(box.start, box.stop) for box in crop.training],
         "validation": [(box.start, box.stop) for box in crop.validation],
     }

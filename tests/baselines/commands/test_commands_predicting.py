@@ -48,7 +48,7 @@ def test_a_stack_is_predicted_with_a_model_file_and_progress_is_told(place, tmp_
     )  # fmt: skip
     assert status == 0, said
     assert "mine: block 2 of 2" in said
-    assert f"done: {tmp_path} holds 1 predictions" in said
+    assert f"done: {tmp_path} holds 1 prediction\n" in said
     assert tifffile.imread(tmp_path / "mine/segmentation.tif").shape == (6, 40, 40)
     assert json.loads((tmp_path / "mine/metadata.json").read_text())["shape"] == [6, 40, 40]
 

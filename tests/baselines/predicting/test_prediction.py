@@ -324,7 +324,7 @@ def test_a_volume_far_coarser_than_the_model_sees_is_refused(run, tmp_path):
 
 
 def test_nothing_to_predict_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="no hidden crops"):
+    with pytest.raises(DataError, match="no test crops"):
         hidden_crops(DataFolder(tmp_path))
 
 
