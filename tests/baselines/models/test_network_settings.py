@@ -8,17 +8,17 @@ import torch
 from baselines.config import Config, ModelConfig, build
 from baselines.models import build_model
 
-SIZES = {2: (2, 64, 64), 3: (16, 64, 64)}
+SIZES = {2: (2, 16, 16), 3: (8, 16, 16)}
 
 
 def logits_of(settings: ModelConfig, channels: int = 3):
-    """Shapes of what the network gives in training; no memory, no time: tensors without content."""
+    """Shapes of what the network gives in training."""
     z, y, x = SIZES[settings.dims]
-    with torch.device("meta"):
-        model = build_model(
-            settings, channels=channels, voxel_size=(8.0, 8.0, 8.0), patch=(z, y, x)
-        ).train()
-        out = model(torch.empty(2, 1, z + 2 * settings.context, y, x))
+    model = build_model(
+        settings, channels=channels, voxel_size=(8.0, 8.0, 8.0), patch=(z, y, x)
+    ).train()
+    with torch.no_grad():
+        out = model(torch.zeros(2, 1, z + 2 * settings.context, y, x))
     return [tuple(part.shape) for part in (out if isinstance(out, list) else [out])]
 
 
@@ -43,9 +43,9 @@ def test_neighbouring_planes_go_in_and_do_not_come_out(context):
 def test_deep_supervision_gives_coarser_logits_in_training_only():
     settings = ModelConfig(dims=3, width=8, levels=4, deep_supervision=True)
     finest, *coarser = logits_of(settings)
-    assert finest == (2, 3, 16, 64, 64)
+    assert finest == (2, 3, *SIZES[3])
     assert coarser
-    assert all(shape[1] == 3 and shape[-1] < 64 for shape in coarser)
+    assert all(shape[1] == 3 and shape[-1] < SIZES[3][-1] for shape in coarser)
 
 
 @pytest.mark.parametrize(("dims", "levels"), [(2, 1), (2, 2), (3, 2)])

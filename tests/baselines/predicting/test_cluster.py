@@ -19,8 +19,8 @@ from evaluator.geometry import VoxelGrid
 from evaluator.volume import create_volume
 from tests.baselines.predicting.test_prediction import go, run_in, with_prediction
 
-GRID = VoxelGrid((20, 100, 100), (8.0, 8.0, 8.0))
-BLOCKS = 4 * 3 * 3  # of 5 x 40 x 40
+GRID = VoxelGrid((15, 80, 80), (8.0, 8.0, 8.0))
+BLOCKS = 3 * 2 * 2  # of 5 x 40 x 40
 
 
 @pytest.fixture(scope="module")

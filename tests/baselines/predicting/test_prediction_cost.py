@@ -60,9 +60,9 @@ def swept(folder, depth):
 
 
 def test_memory_does_not_grow_when_the_volume_does(tmp_path):
-    few, many = (swept(tmp_path, depth) for depth in (192, 512))
+    few, many = (swept(tmp_path, depth) for depth in (128, 256))
     assert few["covered"] == many["covered"] == 1
-    # As float32, 8 channels of the larger volume alone would take 1 GB.
+    # As float32, 8 channels of the larger volume alone would take half a GB.
     assert many["mb"] < 1.1 * few["mb"] + 10
     assert many["mb"] < 300
 
@@ -93,8 +93,9 @@ def test_prediction_is_as_fast_as_the_sliding_window_of_monai_and_says_the_same(
                 lambda x: network(x).sigmoid(), overlap=0.25, mode="gaussian",
             )[0].numpy()  # fmt: skip
 
+    # Seconds of processor, one way after the other, the best of five: others may work beside us.
     seconds = {ours: [], monai: []}
-    for _ in range(3):
+    for _ in range(5):
         for way, taken in seconds.items():
             begun = time.process_time()
             way()
