@@ -21,9 +21,12 @@ import tifffile
 import zarr
 
 from baselines.box import blocks_of
+from baselines.runs.checkpoint import write
 from evaluator.geometry import Nanometres, Shape, VoxelGrid
 from evaluator.volume import create_volume
 
+METADATA = "metadata.json"
+SEGMENTATION = "segmentation.tif"
 SMALLEST_LEVEL = 128  # voxels: no coarser level of a volume that is no longer than this
 _SLAB_VOXELS = 2**26  # read at once for a TIFF
 _BLOCK = (64, 512, 512)  # of a level, written at once
@@ -154,9 +157,36 @@ def segmentation(folder: Path, ids: Mapping[str, int], shape: Shape) -> Iterator
         yield from label
 
 
+def write_stack(result: Path, out: Path) -> None:
+    """The finest level of an OME-Zarr of ours as a TIFF stack."""
+    array = result_of(result)
+    grid = grid_of(array)
+    write_tiff(
+        out, planes_of(array), shape=grid.shape, dtype=array.dtype, voxel_size=grid.voxel_size
+    )
+
+
+def write_segmentation(folder: Path, ids: Mapping[str, int]) -> None:
+    """All labels of a predicted crop as one stack.  ids: per label."""
+    grid = grid_of(result_of(folder / next(iter(ids))))
+    write_tiff(
+        folder / SEGMENTATION, segmentation(folder, ids, grid.shape),
+        shape=grid.shape, dtype=np.min_scalar_type(max(ids.values())), voxel_size=grid.voxel_size,
+    )  # fmt: skip
+
+
 def write_metadata(folder: Path, content: Mapping[str, Any]) -> None:
     """Keep metadata.json of a predicted crop."""
-    (folder / "metadata.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    write(folder / METADATA, json.dumps(content, indent=1) + "\n")
+
+
+def metadata_of(folder: Path) -> dict[str, Any]:
+    """What metadata.json of a predicted crop says; nothing if it is not there, or damaged."""
+    path = folder / METADATA
+    try:
+        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    except (ValueError, TypeError):
+        return {}
 
 
 def _depth(shape: tuple[int, ...]) -> int:

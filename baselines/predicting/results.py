@@ -15,17 +15,17 @@ import zarr
 from baselines.objects.recipe import Recipe, keep_recipe, make_label
 from baselines.predicting.engine import Task
 from baselines.predicting.output import (
+    METADATA,
     add_levels,
     create_result,
     grid_of,
-    planes_of,
     result_of,
-    segmentation,
     write_metadata,
-    write_tiff,
+    write_segmentation,
+    write_stack,
 )
 from baselines.predicting.team import Team
-from baselines.progress import Progress
+from baselines.progress import Progress, counted
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind
 
@@ -36,8 +36,10 @@ def write_results(
 ) -> None:  # fmt: skip
     """Make everything but the probabilities themselves, for a volume whose blocks are all done.
 
-    ids: per label, for segmentation.tif.  about: more to be said in metadata.json.
+    ids: per label, for segmentation.tif.  about: more to be said in metadata.json, which is there
+    only while all labels are made as it says.
     """
+    (task.folder / METADATA).unlink(missing_ok=True)
     labels = {}
     for head in team.heads:
         recipe = team.recipe(head)
@@ -48,7 +50,7 @@ def write_results(
             "objects": objects,
         }  # fmt: skip
         if objects is not None:
-            progress(f"{task.subject.name}: {objects} objects of {head.label}")
+            progress(f"{task.subject.name}: {counted(objects, 'object')} of {head.label}")
             if objects > (most := team.config.objects.most):
                 progress(
                     f"warning: more than {most} objects of {head.label} take long to score; "
@@ -57,7 +59,9 @@ def write_results(
     grid = grid_of(result_of(task.folder / team.heads.heads[0].label))
     output = team.config.prediction.output
     if output in ("tiff", "both"):
-        write_stacks(task.folder, {head.label: ids[head.label] for head in team.heads})
+        for head in team.heads:
+            write_stack(task.folder / head.label, task.folder / f"{head.label}.tif")
+        write_segmentation(task.folder, {head.label: ids[head.label] for head in team.heads})
     if output == "tiff":
         for head in team.heads:
             shutil.rmtree(task.folder / head.label)
@@ -80,27 +84,13 @@ def write_label(folder: Path, recipe: Recipe) -> int | None:
     return count
 
 
-def write_stacks(folder: Path, ids: Mapping[str, int]) -> None:
-    """Every label as a TIFF stack, and one stack of all labels."""
-    for label in ids:
-        array = result_of(folder / label)
-        grid = grid_of(array)
-        write_tiff(
-            folder / f"{label}.tif", planes_of(array),
-            shape=grid.shape, dtype=array.dtype, voxel_size=grid.voxel_size,
-        )  # fmt: skip
-    write_tiff(
-        folder / "segmentation.tif", segmentation(folder, ids, grid.shape),
-        shape=grid.shape, dtype=np.min_scalar_type(max(ids.values())), voxel_size=grid.voxel_size,
-    )  # fmt: skip
-
-
 def described(task: Task, team: Team, grid: VoxelGrid, labels: Mapping[str, Any]) -> dict[str, Any]:
     """What metadata.json says: all that is needed to know what the arrays are, and to make them
     again."""
     return {
         "name": task.subject.name,
         "raw": str(task.subject.raw),
+        "data": {"channel": team.config.data.channel, "coarsest": team.config.data.coarsest},
         "axes": "zyx",
         "shape": grid.shape,
         "voxel_size_nm": grid.voxel_size,

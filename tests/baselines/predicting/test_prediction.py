@@ -341,3 +341,39 @@ def test_a_model_file_and_its_config_predict_without_their_run(run, phantom, pre
     config.write_bytes((run.folder / "config.json").read_bytes())
     go([Run.of(weights, config)], hidden_crops(phantom), tmp_path / "out")
     np.testing.assert_array_equal(stored(tmp_path / "out"), stored(predicted))
+
+
+def test_thresholds_that_come_back_make_the_masks_that_they_made_before(run, phantom, tmp_path):
+    subjects = hidden_crops(phantom)
+    go([run], subjects, tmp_path, thresholds={"mem": 0.52})
+    first = open_volume(tmp_path / CROP / "mem").read()
+    go([run], subjects, tmp_path, thresholds={"mem": 0.48})
+    assert (open_volume(tmp_path / CROP / "mem").read() != first).any()
+    go([run], subjects, tmp_path, thresholds={"mem": 0.52})
+    np.testing.assert_array_equal(open_volume(tmp_path / CROP / "mem").read(), first)
+    said = go([run], subjects, tmp_path, thresholds={"mem": 0.52})
+    assert f"{CROP}: nothing left to do" in said
+
+
+def test_masks_that_a_crash_left_untold_are_made_again(run, phantom, tmp_path):
+    subjects = hidden_crops(phantom)
+    go([run], subjects, tmp_path, thresholds={"mem": 0.52})
+    first = open_volume(tmp_path / CROP / "mem").read()
+    (tmp_path / CROP / "metadata.json.new").mkdir()  # what is written under this name cannot be
+    with pytest.raises(IsADirectoryError):
+        go([run], subjects, tmp_path, thresholds={"mem": 0.48})
+    (tmp_path / CROP / "metadata.json.new").rmdir()
+    assert not (tmp_path / CROP / "metadata.json").exists()
+    go([run], subjects, tmp_path, thresholds={"mem": 0.52})
+    np.testing.assert_array_equal(open_volume(tmp_path / CROP / "mem").read(), first)
+
+
+def test_a_damaged_line_of_progress_costs_its_block_alone(run, phantom, tmp_path, monkeypatch):
+    go([run], hidden_crops(phantom), tmp_path, memory_gb=0)
+    before, ledger = stored(tmp_path), tmp_path / CROP / "progress.jsonl"
+    lines = ledger.read_bytes().split(b"\n")
+    ledger.write_bytes(b"\n".join([*lines[:4], b'{"done": [5, \xff', *lines[5:]]))
+    parts = counted(monkeypatch)
+    go([run], hidden_crops(phantom), tmp_path, memory_gb=0)
+    assert len(parts) == 1
+    np.testing.assert_array_equal(stored(tmp_path), before)
