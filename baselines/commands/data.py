@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from baselines.commands.arguments import Sets, say, triple_of
-from baselines.config import load_config
+from baselines.config import SplitConfig, load_config
 
 app = typer.Typer()
 
@@ -104,9 +104,13 @@ def split(
     voxel_size: Annotated[
         str, typer.Option("-s", "--voxel-size", help="nm, Z,Y,X: of the model.")
     ] = "",
-    kind: Annotated[str, typer.Option(help="random, kfold or planes.")] = "random",
+    kind: Annotated[
+        str, typer.Option(help="random, kfold or planes; if not given, kfold with --folds.")
+    ] = "",
     by: Annotated[str, typer.Option(help="crop, dataset or specimen stay together.")] = "crop",
-    folds: Annotated[int, typer.Option(help="kfold: so many at most.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(help="kfold: so many at most; blocks, if there is one crop.")
+    ] = None,
     fraction: Annotated[float, typer.Option(help="Share kept for validation.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Same seed, same split.")] = 0,
     drop_empty: Annotated[
@@ -125,7 +129,8 @@ def split(
     from baselines.data.splitting import describe, make_split
 
     given: list[str] = [
-        f'split.kind="{kind}"', f'split.by="{by}"', f"split.folds={folds}",
+        f'split.kind="{kind or ("random" if folds is None else "kfold")}"',
+        f'split.by="{by}"', f"split.folds={folds or SplitConfig().folds}",
         f"split.fraction={fraction}", f"split.seed={seed}",
     ]  # fmt: skip
     given += [f"data.labels={_names(labels)}"] if labels else []

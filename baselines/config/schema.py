@@ -84,7 +84,8 @@ class SplitConfig:
 
     kind: str = setting(
         "planes", "planes: the last planes of each crop; random: whole groups; kfold: fold number "
-        "`fold` of `folds`; file: as a split file says.",
+        "`fold` of `folds`; file: as a split file says. Of a single group, random keeps the end of "
+        "each crop and kfold a block of it, with a gap beside what validates.",
         choices=("planes", "random", "kfold", "file"),
     )  # fmt: skip
     by: str = setting(
@@ -93,11 +94,14 @@ class SplitConfig:
         choices=("crop", "dataset", "specimen"),
     )
     fraction: float = setting(0.1, "Share kept for validation.", least=0, most=0.9)
-    folds: int = setting(5, "Most folds; never more than there are groups.", least=2)
+    folds: int = setting(
+        5, "Most folds; never more than there are groups, or blocks of a single group.", least=2
+    )
     fold: int = setting(0, "The fold to validate on, from 0.", least=0)
     file: str = setting("", "A file as `baselines split` writes it.")
     apart: float = setting(
-        0.0, "Crops of one dataset nearer than this stay together; overlapping ones always do.",
+        0.0, "Crops of one dataset nearer than this stay together; overlapping ones always do. The "
+        "gap within a single volume is as wide, too, or as a patch sees if that is more.",
         least=0, unit="nm",
     )  # fmt: skip
     seed: int = setting(0, "Same seed, same split.", least=0)

@@ -12,6 +12,7 @@ import numpy as np
 
 from baselines.box import Box
 from baselines.config import Config, DataConfig
+from baselines.data.blocks import sight_of
 from baselines.data.foreground import Foreground, find_foreground
 from baselines.data.placing import LeftOut, OpenCrop, PlacedCrop, open_crop, place
 from baselines.data.sources import Source, open_source
@@ -162,7 +163,7 @@ def _split(
              found[c.source.name].count, c.grid)
         for c in crops
     ]  # fmt: skip
-    boxes = boxes_of(parts, config.split)
+    boxes = boxes_of(parts, config.split, sight_of(config))
     done = []
     for crop in crops:
         name, mine = crop.source.name, boxes[crop.source.name]

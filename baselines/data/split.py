@@ -1,36 +1,43 @@
 """What of the annotated crops trains, and what is kept to validate on.
 
-Every kind of split gives each crop a `Place`: the fold that validates on it, whole or on a box of
-it.  A run validates on one fold and trains on all else.  Groups (crops, datasets or specimens) stay
-together, and so do crops of one dataset that overlap: what was trained on is never validated on.
-Same parts, settings and seed: same split, in whatever order the parts come.
+Every kind of split gives each crop a `Place`: the fold that validates on it, whole or on a block of
+it; where there is but one group, a place per block.  A run validates on one fold and trains on all
+else but the gaps beside its blocks.  Groups (crops, datasets or specimens) stay together, and so do
+crops of one dataset that overlap: what was trained on is never validated on.  Same parts, settings
+and seed: same split, in whatever order the parts come.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from baselines.box import Box, common_box
 from baselines.config import SplitConfig
-from baselines.data.split_file import Row, read_split
+from baselines.data.blocks import Block, Sight, blocks_along, last_block, last_planes, without
+from baselines.data.split_file import Corners, Row, RowBlock, read_split
 from baselines.layout import DataError
 from evaluator.geometry import Nanometres, VoxelGrid
 
 ALWAYS_TRAINS = -1
+POINT = Sight()
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which fold validates on a crop, -1: none; on which box of it, None: on all of it."""
+    """Which fold validates on a crop, -1: none; on which block of it, None: on all of it."""
 
     fold: int
-    box: Box | None = None
+    block: Block | None = None
+
+
+Places = tuple[Place, ...]  # of one crop: at most one per fold
 
 
 @dataclass(frozen=True)
@@ -62,40 +69,50 @@ class Boxes:
     validation: tuple[Box, ...] = ()
 
 
-def boxes_of(parts: Sequence[Part], settings: SplitConfig) -> dict[str, Boxes]:
+def boxes_of(
+    parts: Sequence[Part], settings: SplitConfig, sight: Sight = POINT
+) -> dict[str, Boxes]:
     """What trains and what validates, by crop.  A crop that a split file leaves out does neither.
 
+    sight: of the network, which blocks of one volume are kept apart by.
     Raises DataError: the fold does not exist, a file cannot be read, or it trains and validates on
     the same voxels.
     """
-    places = places_of(parts, settings)
+    places = places_of(parts, settings, sight)
     fold = settings.fold if settings.kind in ("kfold", "file") else 0
-    folds = 1 + max((place.fold for place in places.values()), default=0)
-    if fold >= max(1, folds):
+    folds = folds_in(places)
+    if fold >= folds:
         raise DataError(
             f"split.fold is {fold}, but the folds are numbered 0 to {folds - 1}: "
             f"{len(parts)} crops split by {settings.by} make no more, or the file has no more."
         )
-    boxes = {part.name: _boxes(part, places.get(part.name), fold) for part in parts}
+    boxes = {part.name: _boxes(part, places.get(part.name, ()), fold) for part in parts}
     _check_apart(parts, boxes)
     return boxes
 
 
-def places_of(parts: Sequence[Part], settings: SplitConfig) -> dict[str, Place]:
-    """The place of each crop by its name; see `boxes_of`."""
+def places_of(
+    parts: Sequence[Part], settings: SplitConfig, sight: Sight = POINT
+) -> dict[str, Places]:
+    """The places of each crop by its name; see `boxes_of`."""
     names = Counter(part.name for part in parts)
     if twice := sorted(name for name, count in names.items() if count > 1):
         raise DataError(f"crop {twice[0]} is there twice: names of crops are unique.")
     parts = sorted(parts, key=lambda part: part.name)
     if settings.kind == "file":
         return _filed(parts, Path(settings.file))
-    groups = groups_of(parts, by=settings.by, apart=settings.apart)
-    if settings.kind == "kfold":
-        return _in_folds(groups, settings)
     if settings.kind == "planes" and any(part.box.shape[0] > 1 for part in parts):
-        return {part.name: _last_planes(part, settings.fraction) for part in parts}
+        return {part.name: _last_planes(part, settings) for part in parts}
+    groups = groups_of(parts, by=settings.by, apart=settings.apart)
+    if len(groups) < 2:
+        return {part.name: _alone(part, settings, sight) for part in parts}
     # Single planes have no last planes: of those, whole groups are kept.
-    return _at_random(groups, settings)
+    return _in_folds(groups, settings) if settings.kind == "kfold" else _at_random(groups, settings)
+
+
+def folds_in(places: Mapping[str, Places]) -> int:
+    """How many folds there are, at least 1."""
+    return max(1, 1 + max((place.fold for each in places.values() for place in each), default=0))
 
 
 def fold_count(groups: int, most: int) -> int:
@@ -159,46 +176,54 @@ def distribute(
     return bins
 
 
-def _in_folds(groups: list[list[Part]], settings: SplitConfig) -> dict[str, Place]:
-    if len(groups) < 2:
-        return _alone(groups, settings)
+def _in_folds(groups: list[list[Part]], settings: SplitConfig) -> dict[str, Places]:
     folds = fold_count(len(groups), settings.folds)
     sizes = [len(groups) // folds + (k < len(groups) % folds) for k in range(folds)]
     return _placed(groups, range(folds), sizes, settings)
 
 
-def _at_random(groups: list[list[Part]], settings: SplitConfig) -> dict[str, Place]:
+def _at_random(groups: list[list[Part]], settings: SplitConfig) -> dict[str, Places]:
     if settings.fraction <= 0:
-        return {part.name: Place(ALWAYS_TRAINS) for group in groups for part in group}
-    if len(groups) < 2:
-        return _alone(groups, settings)
+        return {part.name: (Place(ALWAYS_TRAINS),) for group in groups for part in group}
     kept = min(max(1, round(settings.fraction * len(groups))), len(groups) - 1)
     return _placed(groups, (ALWAYS_TRAINS, 0), (len(groups) - kept, kept), settings)
 
 
 def _placed(
     groups: list[list[Part]], folds: Sequence[int], sizes: Sequence[int], settings: SplitConfig
-) -> dict[str, Place]:
+) -> dict[str, Places]:
     labels = [frozenset().union(*(part.present for part in group)) for group in groups]
     bins = distribute(labels, sizes, np.random.default_rng(settings.seed))
-    return {part.name: Place(folds[bins[k]]) for k, group in enumerate(groups) for part in group}
+    return {part.name: (Place(folds[bins[k]]),) for k, group in enumerate(groups) for part in group}
 
 
-def _alone(groups: list[list[Part]], settings: SplitConfig) -> dict[str, Place]:
-    """One group only: nothing can be kept whole, so the last planes of each of its crops are."""
-    return {part.name: _last_planes(part, settings.fraction) for group in groups for part in group}
+def _alone(part: Part, settings: SplitConfig, sight: Sight) -> Places:
+    """Of a crop of the only group: nothing can be kept whole, so blocks of it are.
+
+    Where not even two fit, the last planes.
+    """
+    size = _frame(part)[1]
+    if settings.kind == "kfold":
+        blocks = blocks_along(
+            part.box, size, most=settings.folds, sight=sight, apart=settings.apart
+        )
+        if blocks:
+            return tuple(Place(fold, block) for fold, block in enumerate(blocks))
+    elif settings.fraction > 0:
+        block = last_block(
+            part.box, size, fraction=settings.fraction, sight=sight, apart=settings.apart
+        )
+        if block is not None:
+            return (Place(0, block),)
+    return _last_planes(part, settings)
 
 
-def _last_planes(part: Part, fraction: float) -> Place:
-    planes = part.box.shape[0]
-    kept = min(round(planes * fraction), planes - 1)
-    if kept <= 0:
-        return Place(ALWAYS_TRAINS)
-    z, y, x = part.box.stop
-    return Place(0, Box((z - kept, *part.box.start[1:]), (z, y, x)))
+def _last_planes(part: Part, settings: SplitConfig) -> Places:
+    block = last_planes(part.box, _frame(part)[1], fraction=settings.fraction, apart=settings.apart)
+    return (Place(ALWAYS_TRAINS),) if block is None else (Place(0, block),)
 
 
-def _filed(parts: Sequence[Part], file: Path) -> dict[str, Place]:
+def _filed(parts: Sequence[Part], file: Path) -> dict[str, Places]:
     rows = {row.name: row for row in read_split(file).rows}
     if not any(part.name in rows for part in parts):
         raise DataError(
@@ -206,19 +231,26 @@ def _filed(parts: Sequence[Part], file: Path) -> dict[str, Place]:
             f"{', '.join(sorted(rows)[:5])}, there are {', '.join(p.name for p in parts[:5])}. "
             "Make it anew with `baselines split`."
         )
-    return {part.name: _place(rows[part.name], part) for part in parts if part.name in rows}
+    return {part.name: _places(rows[part.name], part) for part in parts if part.name in rows}
 
 
-def _place(row: Row, part: Part) -> Place:
+def _places(row: Row, part: Part) -> Places:
     """Where a row says a part belongs; boxes in nm become voxels of its raw."""
-    if row.validation is None:
-        return Place(row.fold)
-    corners = [
-        [round((nm - corner) / size) for nm, corner, size in zip(point, *_frame(part), strict=True)]
-        for point in row.validation
-    ]
-    (z, y, x), (end_z, end_y, end_x) = corners
-    return Place(row.fold, Box((z, y, x), (end_z, end_y, end_x)))
+    if row.blocks:
+        return tuple(_place(block.fold, block.validation, row, part) for block in row.blocks)
+    return (_place(row.fold, row.validation, row, part),)
+
+
+def _place(fold: int, validation: Corners | None, row: Row, part: Part) -> Place:
+    if validation is None:
+        return Place(fold)
+    (corner, sizes), ends = _frame(part), []
+    for point in validation:
+        z, y, x = (round((nm - c) / n) for nm, c, n in zip(point, corner, sizes, strict=True))
+        ends.append((z, y, x))
+    # A gap that is no whole number of voxels is rather wider than narrower.
+    z, y, x = (math.ceil(round(nm / n, 6)) for nm, n in zip(row.gap, sizes, strict=True))
+    return Place(fold, Block(Box(*ends), (z, y, x)))
 
 
 def _frame(part: Part) -> tuple[Nanometres, Nanometres]:
@@ -228,21 +260,31 @@ def _frame(part: Part) -> tuple[Nanometres, Nanometres]:
     return (z, y, x), grid.voxel_size
 
 
-def rows_of(parts: Sequence[Part], settings: SplitConfig) -> tuple[Row, ...]:
+def rows_of(parts: Sequence[Part], settings: SplitConfig, sight: Sight = POINT) -> tuple[Row, ...]:
     """The split as rows of a file, which gives the same split again."""
-    places = places_of(parts, settings)
+    places = places_of(parts, settings, sight)
     return tuple(
-        Row(
-            part.name, places[part.name].fold, _corners(part, places[part.name].box),
-            dataset=part.dataset, specimen=part.specimen, voxels=dict(part.counts),
-        )
+        _row(part, places[part.name])
         for part in sorted(parts, key=lambda part: part.name) if part.name in places
     )  # fmt: skip
 
 
-def _corners(part: Part, box: Box | None) -> tuple[Nanometres, Nanometres] | None:
-    if box is None:
-        return None
+def _row(part: Part, places: Places) -> Row:
+    said = Row(
+        part.name, places[0].fold, dataset=part.dataset, specimen=part.specimen,
+        voxels=dict(part.counts),
+    )  # fmt: skip
+    blocks = [(place.fold, place.block) for place in places if place.block is not None]
+    if not blocks:
+        return said
+    z, y, x = (n * nm for n, nm in zip(blocks[0][1].gap, _frame(part)[1], strict=True))
+    if len(blocks) == 1:
+        return replace(said, validation=_corners(part, blocks[0][1].box), gap=(z, y, x))
+    found = tuple(RowBlock(fold, _corners(part, block.box)) for fold, block in blocks)
+    return replace(said, fold=ALWAYS_TRAINS, gap=(z, y, x), blocks=found)
+
+
+def _corners(part: Part, box: Box) -> Corners:
     corner, sizes = _frame(part)
     (z, y, x), (end_z, end_y, end_x) = (
         tuple(c + n * size for c, n, size in zip(corner, point, sizes, strict=True))
@@ -251,29 +293,17 @@ def _corners(part: Part, box: Box | None) -> tuple[Nanometres, Nanometres] | Non
     return (z, y, x), (end_z, end_y, end_x)
 
 
-def _boxes(part: Part, place: Place | None, fold: int) -> Boxes:
-    if place is None:
-        return Boxes()
-    if place.fold != fold:
-        return Boxes(training=(part.box,))
-    if place.box is None:
+def _boxes(part: Part, places: Places, fold: int) -> Boxes:
+    """A crop without places does neither."""
+    here = [place for place in places if place.fold == fold]
+    if any(place.block is None for place in here):
         return Boxes(validation=(part.box,))
-    kept = common_box(place.box, part.box)
-    if kept is None:
-        return Boxes(training=(part.box,))
-    return Boxes(tuple(_around(kept, part.box)), (kept,))
-
-
-def _around(hole: Box, box: Box) -> Iterator[Box]:
-    """A box without a box inside it, as up to six disjoint boxes."""
-    low, high = list(box.start), list(box.stop)
-    for k in range(3):
-        for start, stop in ((low[k], hole.start[k]), (hole.stop[k], high[k])):
-            if start < stop:
-                corner, end = low.copy(), high.copy()
-                corner[k], end[k] = start, stop
-                yield Box((corner[0], corner[1], corner[2]), (end[0], end[1], end[2]))
-        low[k], high[k] = hole.start[k], hole.stop[k]
+    blocks = [place.block for place in here if place.block is not None]
+    training = [part.box] if places else []
+    for block in blocks:
+        training = [piece for box in training for piece in without(box, block)]
+    kept = [found for block in blocks if (found := common_box(block.box, part.box)) is not None]
+    return Boxes(tuple(training), tuple(kept))
 
 
 def _check_apart(parts: Sequence[Part], boxes: Mapping[str, Boxes]) -> None:

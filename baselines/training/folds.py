@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from baselines.config import Config, SplitConfig
+from baselines.data.blocks import sight_of
 from baselines.data.crops import TrainingCrop, load_crops
-from baselines.data.split import fold_count, groups_of
+from baselines.data.split import folds_in, places_of
 from baselines.data.splitting import part_of
 from baselines.layout import DataFolder
 from baselines.progress import Progress
@@ -28,12 +29,13 @@ def train_folds(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train fold-0, fold-1, … in a folder, one after the other; their results.
 
-    min(groups, split.folds) folds; what was finished before is not trained again.  only: these
-    folds, for machines that share the work.  ensemble.json names all members.
+    min(groups, split.folds) folds, or those of the blocks of a single group; what was finished
+    before is not trained again.  only: these folds, for machines that share the work.
+    ensemble.json names all members.
     """
     config = dataclasses.replace(config, split=dataclasses.replace(config.split, kind="kfold"))
     whole = dataclasses.replace(config, split=SplitConfig(kind="planes", fraction=0.0))
-    folds = count_folds(load_crops(data, whole, progress=progress)[1], config.split)
+    folds = count_folds(load_crops(data, whole, progress=progress)[1], config)
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.first:
         save_ensemble(folder, [f"fold-{fold}" for fold in range(folds)])
@@ -48,7 +50,9 @@ def train_folds(
     return results
 
 
-def count_folds(crops: Sequence[TrainingCrop], split: SplitConfig) -> int:
-    """min(groups, split.folds), where groups are what must stay together."""
-    parts = [part_of(crop) for crop in crops]
-    return fold_count(len(groups_of(parts, by=split.by, apart=split.apart)), split.folds)
+def count_folds(crops: Sequence[TrainingCrop], config: Config) -> int:
+    """min(groups, split.folds), where groups are what must stay together.
+
+    A single group makes as many folds as it makes blocks.  crops: of which all trains.
+    """
+    return folds_in(places_of([part_of(crop) for crop in crops], config.split, sight_of(config)))

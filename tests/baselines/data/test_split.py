@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from baselines.box import Box
 from baselines.config import SplitConfig
+from baselines.data.blocks import Sight
 from baselines.data.split import Boxes, Part, boxes_of, distribute, fold_count, gap_nm, groups_of
 from baselines.layout import DataError
 from evaluator.geometry import VoxelGrid
@@ -56,11 +57,11 @@ def test_two_images_make_two_folds_of_one_and_one_and_no_third():
         boxes_of(images(2), kfold(2))
 
 
-def test_a_single_volume_keeps_its_last_planes_whatever_the_kind():
+def test_a_single_volume_that_is_too_small_for_blocks_keeps_its_last_planes():
     expected = Boxes((Box((0, 0, 0), (8, 8, 8)),), (Box((8, 0, 0), (10, 8, 8)),))
     for kind in ("planes", "random", "kfold"):
         split = SplitConfig(kind=kind, fraction=0.2)
-        assert boxes_of([part("a")], split) == {"a": expected}
+        assert boxes_of([part("a")], split, Sight((16, 16, 16))) == {"a": expected}
 
 
 def test_planes_are_those_of_what_is_annotated_not_of_the_raw_around_it():

@@ -5,12 +5,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from baselines.box import Box
 from baselines.cli import app
 from baselines.config import Config, build
 from baselines.data.crops import load_crops
-from baselines.data.split_file import Row, SplitFile, read_split
+from baselines.data.split_file import Row, RowBlock, SplitFile, read_split
 from baselines.data.splitting import describe, make_split
 from baselines.layout import DataError, DataFolder, Purpose
+from baselines.training.sampling import Patches, cut
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Crop, Kind, Label, Target
 from evaluator.volume import create_volume, open_volume
@@ -108,6 +110,20 @@ def test_annotations_that_are_too_coarse_are_left_out_unless_allowed(tmp_path):
     assert loose.rows[1].voxels["nuc"] > 0
 
 
+def test_the_command_leaves_out_empty_crops_and_keeps_the_share_that_it_is_told(tmp_path):
+    crops = {f"c{k}": {"mito": (9, 8.0)} for k in range(10)} | {"empty": {"mito": (0, 8.0)}}
+    root, out = folder_of(tmp_path / "data", crops), tmp_path / "s.toml"
+    words = ["split", str(root), "--out", str(out), "-c", "mito", "-s", "8,8,8", "--drop-empty"]
+    done = CliRunner().invoke(app, [*words, "--fraction", "0.3"])
+    assert done.exit_code == 0, done.output
+    rows = read_split(out).rows
+    assert sorted(row.name for row in rows) == sorted(set(crops) - {"empty"})
+    settings = config(kind="file", file=str(out))
+    _, read = load_crops(DataFolder(root), settings, progress=lambda _: None)
+    assert sum(bool(crop.validation) for crop in read) == 3
+    assert sum(bool(crop.training) for crop in read) == 7
+
+
 def test_datasets_stay_together(tmp_path):
     root = folder_of(tmp_path, {f"c{k}": {"mito": (3, 8.0)} for k in range(6)})
     made = split_of(root, kind="kfold", by="dataset", folds=3)
@@ -141,6 +157,73 @@ def test_fifteen_images_and_masks_make_five_folds(tmp_path):
     assert made.rows[0].paths == {"class1": "masks/img_0_mask.png"}
 
 
+def one_image(root, validated):
+    """A single image of 16 x 200, dark but for the columns of some box, and a mask of it."""
+    (root / "images").mkdir()
+    (root / "masks").mkdir()
+    random = np.random.default_rng(3)
+    values = random.integers(1, 50, (16, 200), np.uint8)
+    values[:, validated] = 200
+    Image.fromarray(values).save(root / "images/em.png")
+    ids = (random.random((16, 200)) > 0.6).astype(np.uint8)
+    ids[:, :100] *= random.integers(0, 2, 100, np.uint8)
+    Image.fromarray(ids).save(root / "masks/em_mask.png")
+    return ids
+
+
+SMALL = ["--set", "training.patch=[1, 16, 16]", "--set", "model.levels=1"]
+
+
+def test_two_folds_of_one_image_are_blocks_in_a_file_that_training_reads(tmp_path):
+    ids, out = one_image(tmp_path, slice(0, 0)), tmp_path / "split.toml"
+    done = CliRunner().invoke(
+        app, ["split", str(tmp_path), "--out", str(out), "--folds", "2", *SMALL]
+    )
+    assert done.exit_code == 0, done.output
+    (row,) = read_split(out).rows
+    counts = [int(ids[:, :100].sum()), int(ids[:, 100:].sum())]
+    assert [block.voxels for block in row.blocks] == [{"class1": count} for count in counts]
+    assert f"fold 1: validates on 1 of 1 crops (a block): class1 {counts[1]:,}" in done.output
+    for fold in (0, 1):
+        _, (crop,) = load_crops(
+            tmp_path, config(kind="file", file=str(out), fold=fold), progress=lambda _: None
+        )
+        here, left = ((0, 100), (108, 200)) if fold == 0 else ((100, 200), (0, 92))
+        assert [(b.start[2], b.stop[2]) for b in crop.validation] == [here]
+        assert [(b.start[2], b.stop[2]) for b in crop.training] == [left]
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+def test_no_patch_holds_a_voxel_that_validates_nor_learns_in_the_gap(tmp_path, fold):
+    """Three blocks of 66 columns: the pieces of 66 - 32 beside them are shorter than a patch."""
+    ends = [0, 66, 133, 200]
+    one_image(tmp_path, slice(ends[fold], ends[fold + 1]))
+    settings = build(
+        Config,
+        {
+            "split": {"kind": "kfold", "folds": 3, "fold": fold},
+            "model": {"levels": 1, "context": 0},
+            "training": {"patch": [1, 64, 64], "batch": 8, "workers": 0},
+        },
+        where="",
+    )
+    labels, crops = load_crops(tmp_path, settings, progress=lambda _: None)
+    (crop,) = crops
+    assert [(b.start[2], b.stop[2]) for b in crop.validation] == [(ends[fold], ends[fold + 1])]
+    patches = Patches(crops, labels, settings)
+    bright = crop.light.normalise(np.full((1, 1, 1), 120, np.uint8)).item()
+    for iteration in range(12):
+        batch = patches.batch(iteration)
+        assert batch.raw.max() < bright
+        assert batch.known.any()
+    near = (max(ends[fold] - 32, 0), min(ends[fold + 1] + 32, 200))
+    _, _, known = cut(crop, Box((0, 0, 0), (1, 16, 200)), labels, boxes=crop.training)
+    seen = known.any(axis=(0, 1, 2))
+    assert not seen[near[0] : near[1]].any()
+    assert seen[: near[0]].all()
+    assert seen[near[1] :].all()
+
+
 def test_what_is_lacking_in_a_fold_is_said():
     rows = (
         Row("a", 0, voxels={"mito": 5, "nuc": 0}),
@@ -151,6 +234,15 @@ def test_what_is_lacking_in_a_fold_is_said():
         "warning: fold 0 has no nuc to validate on",
         "fold 1: validates on 1 of 2 crops: mito 7, nuc 9",
         "warning: fold 1 has no nuc to train on",
+    ]
+    blocks = tuple(
+        RowBlock(fold, ((0, 0, 0), (8, 8, 8)), {"mito": n}) for fold, n in ((0, 5), (1, 0))
+    )
+    assert list(describe(SplitFile((Row("a", -1, voxels={"mito": 5}, blocks=blocks),)))) == [
+        "fold 0: validates on 1 of 1 crops (a block): mito 5",
+        "warning: fold 0 has no mito to train on",
+        "fold 1: validates on 1 of 1 crops (a block): mito 0",
+        "warning: fold 1 has no mito to validate on",
     ]
     assert list(describe(SplitFile((Row("a", -1),)))) == [
         "all 1 crops train: nothing is kept to validate on"
