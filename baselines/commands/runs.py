@@ -55,7 +55,6 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train a network on the training crops."""
-    from baselines.inspecting.inspection import require_sound
     from baselines.runs.devices import choose_device
     from baselines.runs.inventory import run_id
     from baselines.training.ranks import joined
@@ -67,10 +66,9 @@ def train(
     if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise DataError("several processes train one run: name its folder with --out.")
     folder = out or Path("runs") / run_id(settings, datetime.now())
-    if not (folder / "config.json").is_file():
-        require_sound(data, settings, progress=say)  # a run that goes on was looked at before
     chosen = choose_device(device)
     with joined(chosen) as ranks:
+        _look_once(settings, data, folder, ranks)
         if ranks.first:
             say(f"run: {folder}")
             for remark in advice(settings, processors=len(os.sched_getaffinity(0))):
@@ -222,6 +220,23 @@ def prune(
         if yes:
             remove(path)
     say(f"{_megabytes(freed)} {'freed' if yes else 'to free; --yes does it'}")
+
+
+def _look_once(settings: Config, data: Path, folder: Path, ranks: Ranks) -> None:
+    """Look at the data, once for all folds and processes; not again for a run that goes on.
+
+    Raises DataError, in each of the processes, if training would fail.
+    """
+    from baselines.inspecting.inspection import require_sound
+
+    fault = ""
+    if ranks.first and not any((folder / n).is_file() for n in ("config.json", "ensemble.json")):
+        try:
+            require_sound(data, settings, progress=say)
+        except DataError as error:
+            fault = str(error)
+    if fault := ranks.gathered(fault)[0]:
+        raise DataError(fault)
 
 
 def _train(
