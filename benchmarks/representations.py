@@ -116,7 +116,7 @@ def trained(task: Task, heads: Heads, *, seconds: float, seed: int) -> tuple[nn.
     model = build_model(
         MODEL, channels=heads.channels, voxel_size=task.voxel_size, patch=task.patch
     )
-    model.place(torch.device("cpu"))
+    model.place(torch.device("cpu"), trains=True)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
     source, begun, iterations = patches(task, seed), time.process_time(), 0
     while (done := (time.process_time() - begun) / seconds) < 1:

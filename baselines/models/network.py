@@ -26,9 +26,14 @@ class Network(nn.Module):
     def multiple(self) -> Shape:
         """What sizes along (Z, Y, X) must be multiples of; Z without the context."""
 
-    def place(self, device: torch.device) -> None:
-        """Move to a device, in the layout in which convolutions are fastest there."""
-        layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
+    def place(self, device: torch.device, *, trains: bool = False) -> None:
+        """Move to a device, in the layout in which its convolutions are fastest there.
+
+        Channels lie last, but on a CPU that trains: there the gradients of normalisation would take
+        longer than all else, and a volume's step 1.4 times as long (torch 2.13, bfloat16).
+        """
+        last = torch.channels_last if self.dims == 2 else torch.channels_last_3d
+        layout = torch.contiguous_format if trains and device.type == "cpu" else last
         # Torch's stubs leave out memory_format, which its documentation names.
         self.to(device, memory_format=layout)  # type: ignore[call-overload]
 

@@ -72,7 +72,7 @@ def empty_batch(config: Config, device: torch.device) -> Batch:
 def _update(config: Config, device: torch.device) -> None:
     """Two updates: the optimizer takes what it needs at the end of the first."""
     model = network_of(config).train()
-    model.place(device)
+    model.place(device, trains=True)
     # Held until the end, as training holds it.
     average = [value.detach().clone() for value in model.state_dict().values()]
     optimizer = make_optimizer(model, config)

@@ -55,7 +55,7 @@ class Trainer:
         self.device, self.interruption, self.ranks = device, interruption, ranks
         self.sinks: tuple[Sink, ...] = (run.log, *sinks) if ranks.first else ()
         self.heads = heads_in(config)
-        model.place(device)
+        model.place(device, trains=True)
         self.model = model
         self.forward = compiled(ranks.wrap(model), config.training.compile, device)
         self.pace = Pace(device)

@@ -307,6 +307,9 @@ def test_placing_a_network_changes_nothing_but_its_layout():
     torch.testing.assert_close(model(raw), before, atol=1e-5, rtol=1e-4)
     weight = model.down[0][-1].second.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
+    model.place(torch.device("cpu"), trains=True)
+    assert model.down[0][-1].second.weight.is_contiguous()
+    torch.testing.assert_close(model(raw), before, atol=1e-5, rtol=1e-4)
 
 
 def monai(net, dims, **given):
