@@ -90,7 +90,8 @@ def _nothing_fits(by_image: Mapping[str, set[str]], masks: Sequence[str]) -> str
     if not counts:
         return (
             f"no mask belongs to an image: images are {', '.join(list(by_image)[:5])}, masks "
-            f"{', '.join(list(masks)[:5]) or 'none'}; a mask's name begins with its image's."
+            f"{', '.join(list(masks)[:5]) or 'none'}; a mask's name begins with its image's. "
+            "Add the masks, or rename them so."
         )
     near, most = counts.most_common(1)[0]
     lost = [name for name, suffixes in by_image.items() if near not in suffixes]

@@ -139,6 +139,11 @@ def _open_planes(path: Path, channel: int) -> tuple[Reader, Nanometres | None]:
         if "channels" not in str(error):
             raise
         raise DataError(f"{error} Or choose a channel of it with data.channel.") from error
+    if stack.dtype.kind not in "buif":
+        raise DataError(
+            f"{path} holds {stack.dtype.name}; expected grey values, whole or of type float. Save "
+            "its magnitude."
+        )
     return Stacked(stack), stack.voxel_size
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import zipfile
 from datetime import datetime
 
 import numpy as np
@@ -244,6 +245,21 @@ def test_a_run_goes_into_a_zip_and_comes_back(trained, tmp_path):
     count = sum(p.is_file() for p in (tmp_path / "back").rglob("*"))
     assert f"{count} files as listed" in back.output
     assert f"{count} files as listed" in verified.output
+
+
+def test_predictions_and_data_come_along_if_asked_for(trained, tmp_path):
+    for name in ("pred", "data"):
+        (tmp_path / name / "a").mkdir(parents=True)
+        (tmp_path / name / "a" / "x").write_text(name)
+    out = tmp_path / "out.zip"
+    more = ("--predictions", tmp_path / "pred", "--with-data", tmp_path / "data")
+    assert call("export", trained, *more, "--out", out).exit_code == 0
+    with zipfile.ZipFile(out) as archive:
+        assert archive.read("predictions/pred/a/x") == b"pred"
+        assert archive.read("data/data/a/x") == b"data"
+    assert call("export", trained, "--out", tmp_path / "bare.zip").exit_code == 0
+    with zipfile.ZipFile(tmp_path / "bare.zip") as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {"MANIFEST.json", "runs"}
 
 
 def test_an_archive_of_runs_is_named_by_its_day(trained, tmp_path, monkeypatch):

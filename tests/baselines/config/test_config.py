@@ -17,6 +17,17 @@ def test_an_empty_file_gives_the_defaults(tmp_path):
     assert load_config(write(tmp_path, "")) == Config()
 
 
+def test_the_defaults_are_those_that_are_announced():
+    config = Config()
+    training, sampling = config.training, config.sampling
+    assert (training.lr, training.accumulate, training.clip) == (1e-3, 1, 1.0)
+    assert (training.batch, training.keep, training.patience) == (8, 3, 10)
+    assert (sampling.negatives, sampling.balance) == (0.1, 1.0)
+    assert (config.loss.kind, config.loss.most_weight) == ("dice_bce", 10.0)
+    assert (config.data.max_classes, config.data.coarsest) == (10, 1.5)
+    assert config.augment.enabled
+
+
 def test_values_land_where_they_belong(tmp_path):
     config = load_config(write(tmp_path, "[training]\nlr = 1\npatch = [1, 64, 64]"))
     assert config.training.lr == 1.0

@@ -124,6 +124,10 @@ def test_the_workspace_preset_has_the_forms_defaults():
         ("training.lr", (1e-5, 2e-3), 3e-3, 0.002),
         ("training.epochs", (10, 500), 501, 500),
         ("sampling.patches_per_image", (1, 100), 101, 100),
+        ("training.batch", (), 64, 32),
+        ("model.width", (), 16, 32),
+        ("training.lr", (), 5e-6, 1e-05),
+        ("training.epochs", (), 9, 10),
     ],
 )
 def test_the_workspace_preset_takes_what_the_form_offers_and_nothing_else(
@@ -144,6 +148,11 @@ def test_the_workspace_preset_takes_every_patch_size_of_the_form(size):
 def test_the_workspace_preset_refuses_other_patch_sizes():
     with pytest.raises(ConfigError, match=r"training\.patch is 80; .* the nearest is 64\."):
         load_config(Path("workspace"), ["training.patch=[1,80,80]"])
+
+
+def test_the_workspace_preset_has_six_levels_at_most():
+    with pytest.raises(ConfigError, match=r"model\.levels is 7; .* the nearest is 6\."):
+        load_config(Path("workspace"), ["model.levels=7", "training.patch=[1,256,256]"])
 
 
 @pytest.mark.parametrize("levels", [5, 6])

@@ -164,16 +164,18 @@ def test_colour_palettes_and_single_bits_are_no_images_but_masks_may_be(folder):
         folder / "images/colour.tif", np.zeros((24, 24, 3), np.uint8), photometric="rgb"
     )
     mask.save(folder / "masks/colour.png")
+    tifffile.imwrite(folder / "images/waves.tif", np.zeros((24, 24), np.complex64))
+    mask.save(folder / "masks/waves.png")
     found = look(folder)
     kinds = {"rgb.png": "in colour", "colour.tif": "in colour", "palette.png": "an indexed palette",
-             "bits.png": "1 bit per pixel"}  # fmt: skip
+             "bits.png": "1 bit per pixel", "waves.tif": "of the type complex64"}  # fmt: skip
     for name, kind in kinds.items():
         assert f"{name} is {kind}; expected one channel of 8 or 16 bits" in said(found)
     for name in modes:
         grey.save(folder / f"images/{name}.png")
         mask.convert("1").save(folder / f"masks/{name}.png")
-    (folder / "images/colour.tif").unlink()
-    (folder / "masks/colour.png").unlink()
+    for name in ("images/colour.tif", "masks/colour.png", "images/waves.tif", "masks/waves.png"):
+        (folder / name).unlink()
     assert look(folder).sound
 
 

@@ -159,6 +159,16 @@ def test_an_ensemble_has_its_members_whatever_it_is_called(tmp_path):
     assert [run.folder.name for run in members(tmp_path / "new")] == ["fold-0", "fold-1"]
 
 
+def test_a_member_that_was_renamed_is_named_and_works_by_itself(tmp_path):
+    for fold in (0, 1):
+        trained(tmp_path / f"fold-{fold}")
+    save_ensemble(tmp_path, ["fold-0", "fold-1"])
+    (tmp_path / "fold-1").rename(tmp_path / "mine")
+    with pytest.raises(ConfigError, match="lacks the weights of fold-1"):
+        members(tmp_path)
+    assert members(tmp_path / "mine")[0].model().state_dict()
+
+
 def test_an_ensemble_that_is_not_complete_says_which_folds_are_missing(tmp_path):
     trained(tmp_path / "fold-0")
     begun(tmp_path / "fold-1")
@@ -180,7 +190,12 @@ def test_a_folder_that_is_neither_says_so(tmp_path):
 
 
 def test_stored_settings_are_plain_json_with_everything_filled_in(tmp_path):
-    begun(tmp_path)
+    begun(tmp_path, kinds={"cell": "instance", "mem": "semantic"})
     stored = json.loads((tmp_path / "config.json").read_text())
+    assert {name: stored["model"][name] for name in ("name", "dims", "width", "levels")} == {
+        "name": "unet", "dims": 2, "width": 8, "levels": 2,
+    }  # fmt: skip
+    assert stored["data"]["labels"] == ["cell", "mem"]
+    assert stored["trained"]["kinds"] == {"cell": "instance", "mem": "semantic"}
     assert stored["data"]["voxel_size"] == [8.0, 8.0, 8.0]
     assert len(stored["trained"]["fingerprint"]) == 64

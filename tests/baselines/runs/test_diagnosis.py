@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -36,19 +38,22 @@ def test_curves_that_converge_together_are_good():
 
 
 def test_a_loss_that_does_not_fall_points_to_the_learning_rate():
-    assert diagnose(trained(np.full(200, 1.5)))[0] == RATE
+    assert diagnose(trained(np.full(200, 1.5))) == [RATE, STUCK]  # the rate, then the data
     assert diagnose(trained(np.linspace(1.0, 2.0, 200)))[0] == RATE
-    assert "lower training.lr" in RATE
+    assert "Try the default or a lower training.lr" in RATE
 
 
 def test_a_loss_that_stays_high_points_to_the_annotations():
     assert diagnose(trained(np.linspace(1.5, 1.4, 200))) == [STUCK]
     assert "poor annotation is the most common cause" in STUCK
+    assert "Check the annotations" in STUCK
+    assert "add more data" in STUCK
 
 
 def test_a_validation_loss_far_above_the_training_loss_is_overfitting():
     found = diagnose([*trained(FALLING), *validated((0.9, 0.8), (1.1, 0.75))])
     assert found == [OVERFITTING]
+    assert "Switch augmentation on, and add more data" in OVERFITTING
     assert diagnose([*trained(FALLING), *validated((0.9, 0.8), (0.25, 0.9))]) == [GOOD]
 
 
@@ -80,3 +85,4 @@ def test_out_of_memory_names_four_ways_out_in_order_with_present_values():
         "3. Take a leaner model: model.width is 24", "4. Use a GPU with more memory",
     )]  # fmt: skip
     assert places == sorted(places)
+    assert re.search(r"out of memory on cpu \(peak \d+\.\d GB\)", hints)

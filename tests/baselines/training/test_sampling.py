@@ -309,6 +309,8 @@ def test_parts_hold_the_batch_together():
 def test_threads_are_never_more_than_the_processors(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
     assert [threads_of(n) for n in (-1, 0, 1, 3, 99)] == [3, 1, 1, 3, 4]
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    assert threads_of(-1) == 8
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
     assert threads_of(-1) == 1
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
-from baselines.config import ConfigError
-from baselines.layout import DataFolder
+from baselines.config import Config, ConfigError, build
+from baselines.layout import DataError, DataFolder
 from baselines.runs.checkpoint import Run
 from baselines.runs.journal import Noted, Trained, Validated, sentence_of
 from baselines.runs.lock import locked
@@ -203,10 +205,29 @@ def test_a_patch_that_does_not_suit_the_network_is_refused_before_training(phant
     assert not (tmp_path / "run").exists()
 
 
-def test_a_data_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(Exception, match="train"):
-        trained(tiny(), DataFolder(tmp_path), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+def test_without_raw_or_without_labels_there_is_no_training(phantom, tmp_path):
+    empty, unlabelled, without_raw = (tmp_path / name for name in ("empty", "images", "labels"))
+    empty.mkdir()
+    (unlabelled / "images").mkdir(parents=True)
+    tifffile.imwrite(unlabelled / "images/a.tif", np.ones((32, 32), np.uint8))
+    (unlabelled / "masks").mkdir()
+    shutil.copytree(phantom.root, without_raw)
+    for folder in without_raw.glob("train/*/raw"):
+        shutil.rmtree(folder)
+    for data, words in (
+        (empty, r"train\.csv.*images and masks"), (without_raw, "raw is missing"),
+        (unlabelled, "no mask belongs to an image.*Add the masks"),
+    ):  # fmt: skip
+        settings = build(Config, {"training": {"patch": [1, 32, 32]}}, where="")
+        with pytest.raises(DataError, match=words):
+            trained(settings, DataFolder(data), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_weights_are_kept_at_multiples_the_last_few_of_them(phantom, tmp_path):
+    trained(tiny(iterations=12, save_every=3, keep=2), phantom, tmp_path)
+    kept = sorted(int(path.stem) for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == [9, 12]
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(phantom, tmp_path):
@@ -231,7 +252,7 @@ def test_progress_has_loss_rate_dice_speed_and_waiting(phantom, tmp_path):
     told = [e for e in Run(tmp_path).events() if isinstance(e, Trained)]
     assert [e.iteration for e in told] == [20, 40, 45]
     assert [len(e.losses) for e in told] == [20, 20, 5]
-    assert told[-1].lr < told[0].lr
+    assert 0 < told[-1].lr < told[0].lr < tiny().training.lr
     assert all(set(e.dice) <= {"cell", "mem"} and e.dice for e in told)
     assert all(0 <= e.waited <= 1 and e.speed > 0 and e.memory_gb > 0 for e in told)
     assert told[-1].left == 0

@@ -30,7 +30,18 @@ def folders(root):
     return {"labels": (), "voxel_size": (50.0, 5.0, 5.0)}, ("class1",), (50.0, 5.0, 5.0)
 
 
-@pytest.mark.parametrize("layout", [challenge, coarser, folders])
+def numbered(root):
+    pairs(root, a=block(value=2), b=block(at=(8, 8, 8), value=7))
+    return {"labels": (), "voxel_size": (5.0,) * 3}, ("class2", "class7"), (5.0, 5.0, 5.0)
+
+
+def named(root):
+    pairs(root, a=block(value=2), b=block(at=(8, 8, 8), value=7))
+    classes = {"er": "2:semantic", "mito": "7:instance"}
+    return {"labels": (), "voxel_size": (5.0,) * 3, "classes": classes}, ("er", "mito"), (5.0,) * 3
+
+
+@pytest.mark.parametrize("layout", [challenge, coarser, folders, numbered, named])
 def test_a_network_trains_from_every_layout(tmp_path, layout):
     data, labels, voxel_size = layout(tmp_path / "data")
     config = tiny(iterations=2, save_every=1, patch=[1, 16, 16])
@@ -39,4 +50,5 @@ def test_a_network_trains_from_every_layout(tmp_path, layout):
     results = train(config, DataFolder(tmp_path / "data"), run, device=device, progress=str)
     assert set(results["dice"]) == set(labels)
     assert run.config().data.labels == labels
+    assert run.config().data.classes == data.get("classes", {})
     assert run.config().data.voxel_size == voxel_size

@@ -115,12 +115,13 @@ def test_objects_with_contours_and_distances_are_learnt_too():
     assert counts.shape == (3, 2)
 
 
-def test_large_gradients_are_clipped():
+@pytest.mark.parametrize("parts", [1, 4])
+def test_large_gradients_are_clipped_once_per_update(parts):
     moved = []
     for clip in (1e-6, 1e6):
         net = network()
-        before = weights(net)
-        update(net, batch(), optimizer=torch.optim.SGD(net.parameters()), rate=1.0, clip=clip)
+        before, sgd = weights(net), torch.optim.SGD(net.parameters())
+        update(net, batch(n=4), optimizer=sgd, rate=1.0, clip=clip, parts=parts)
         moved.append((weights(net) - before).norm().item())
     assert moved[0] == pytest.approx(1e-6, rel=0.05)
     assert moved[1] > 100 * moved[0]
