@@ -88,7 +88,7 @@ def _subjects(
     if sum(map(bool, (data, image, images))) != 1:
         raise DataError("give one of --data, --image and --images: what is to be predicted.")
     if crops != "test" and not data:
-        raise DataError("--crops names test crops of --data, which is missing.")
+        raise DataError("--crops names test crops: give their folder with --data, and no images.")
     if data:
         names = [] if crops == "test" else [name.strip() for name in crops.split(",")]
         return hidden_crops(DataFolder(data), names, raw=settings.data.raw)

@@ -16,7 +16,6 @@ from baselines.config import DataConfig
 from baselines.fetching.published import CELLMAP, CRISTA, path_of
 from baselines.layout import DataError, DataFolder, Purpose
 from evaluator.cellmap import labels_toml
-from evaluator.errors import meant
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Label, load_manifest, parse_labels
 
@@ -55,7 +54,7 @@ def find_hidden(
     for name in names:
         if name not in aliases:
             raise DataError(
-                f"{data.root} has no test crop {name!r}{meant(name, aliases)}; it has "
+                f"{data.root} has no test crop {name}; it has "
                 f"{', '.join(known)}. Get it with `{fetching(data.root, name)}`."
             )
     chosen = {aliases[name] for name in names}

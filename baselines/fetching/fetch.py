@@ -17,7 +17,7 @@ from baselines.fetching.fetched import FetchedFolder
 from baselines.fetching.published import Wanted, enter
 from baselines.fetching.store import Store
 from baselines.layout import DataError
-from baselines.progress import Progress
+from baselines.progress import Progress, counted
 
 _SAMPLES = 6  # chunks of a kind read to learn how well the others are compressed
 _IN_FLIGHT = 1 << 30  # bytes of decoded chunks asked for ahead
@@ -54,14 +54,14 @@ def fetch(
     ledger = FetchedFolder.load(dest)
     if verify:
         _mend(ledger, progress)
-    progress(f"reading what {len(wanted)} crops consist of")
+    progress(f"reading the metadata of {counted(len(wanted), 'crop')}")
     plan = plan_fetch(store, wanted, choice, parallel=parallel)
     chunks = plan.paths()
     left = [path for path in chunks if not ledger.has(path)]
     estimate = estimate_bytes(store, plan, left)
     progress(
-        f"to fetch: {estimate.files} of {len(chunks)} chunks, about {_size(estimate.stored)} "
-        f"({_size(estimate.decoded)} of voxels), into {dest}"
+        f"to fetch: {estimate.files} of {counted(len(chunks), 'chunk')}, about "
+        f"{_size(estimate.stored)} ({_size(estimate.decoded)} of voxels), into {dest}"
     )
     check_room(dest, estimate)
     if dry_run:
@@ -75,7 +75,10 @@ def fetch(
     for need in plan.needs:
         ledger.keep_box(need.array, need.box)
     enter(dest, wanted)
-    progress(f"fetched {done.files} files, {_size(done.bytes)}; {done.absent} chunks are empty")
+    progress(
+        f"fetched {counted(done.files, 'file')}, {_size(done.bytes)}; "
+        f"{counted(done.absent, 'empty chunk')}"
+    )
     return done
 
 
@@ -105,13 +108,13 @@ def _download(
         files, absent = files + (content is not None), absent + (content is None)
         received += len(content or b"")
         if n % step == 0:
-            progress(f"{n} of {len(left)} chunks, {_size(received)}")
+            progress(f"{n} of {counted(len(left), 'chunk')}, {_size(received)}")
     return Fetched(files, received, absent)
 
 
 def _mend(ledger: FetchedFolder, progress: Progress) -> None:
     damaged = ledger.damaged()
-    progress(f"verified {len(ledger.files)} files: {len(damaged)} damaged")
+    progress(f"verified {counted(len(ledger.files), 'file')}: {len(damaged)} damaged")
     for path in damaged[:10]:
         progress(f"damaged, fetched again: {path}")
     ledger.forget(damaged)

@@ -160,5 +160,6 @@ def _many(target: Target, count: int, most: int) -> Problem:
         "many_objects", IGNORED,
         f"{target.path} holds {counted(count, 'object')}; above {most} a score takes long.",
         "Remove dust: raise objects.smallest_nm3 and make the objects again.",
-        target.crop.folder, target.label.name, f"{counted(most, 'object')} at most", counted(count, "object"),
+        target.crop.folder, target.label.name, f"{counted(most, 'object')} at most",
+        counted(count, "object"),
     )  # fmt: skip

@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from baselines.fetching.published import CELLMAP
+from evaluator.geometry import VoxelGrid
+from evaluator.manifest import Crop, Kind, Label, Target, format_labels, format_manifest
+
 RAW = "{0}/{0}.zarr/recon-1/em/fibsem-uint8"
 TRUTH = "{0}/{0}.zarr/recon-1/labels/groundtruth/{1}/{2}"
+MITO, MEM = Label("mito", 50, Kind.INSTANCE), Label("mem", 75, Kind.SEMANTIC)
 
 
 def pyramid(
@@ -65,4 +70,15 @@ def tree(
         pyramid(where, {4.0: raw, 8.0: halved(raw)}, chunks=32)
     for label, array in labels.items():
         pyramid(root / TRUTH.format(dataset, crop, label), {size: array}, corner=corner)
+    return root
+
+
+def published(
+    root: Path, crops: dict[str, VoxelGrid], *, raw: np.ndarray, chunks=16, labels=(MITO, MEM)
+) -> Path:
+    """A published tree: raw with levels of 4 and 8 nm, and test crops, each with all labels."""
+    pyramid(root / RAW.format("jrc_a"), {4.0: raw, 8.0: halved(raw)}, chunks=chunks)
+    rows = [Target(Crop(n, "jrc_a"), label, grid) for n, grid in crops.items() for label in labels]
+    (root / CELLMAP.test_manifest).write_text(format_manifest(rows))
+    (root / "labels.toml").write_text(format_labels(labels))
     return root

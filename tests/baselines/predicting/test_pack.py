@@ -4,7 +4,7 @@ import tifffile
 
 from baselines.layout import DataError
 from baselines.predicting.output import add_levels, create_result
-from baselines.predicting.pack import Counted, pack
+from baselines.predicting.pack import Counted, described, pack
 from evaluator.errors import EvaluatorError
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Crop, Kind, Label, Manifest, Target
@@ -57,6 +57,33 @@ def test_what_is_missing_is_left_out_and_named(tmp_path):
     report = pack(tmp_path, MANIFEST, tmp_path / "out.zip")
     assert report.targets == {"crop7/mem": "missing", "crop7/mito": "ok"}
     assert open_submission(tmp_path / "out.zip", MANIFEST).read(MEM) is None
+
+
+def test_what_is_missing_is_one_line_for_a_crop_and_one_for_a_label(tmp_path):
+    crops, labels = ("7", "8", "9"), (MEM.label, MITO.label, Label("nuc", 37, Kind.SEMANTIC))
+    targets = tuple(Target(Crop(crop, "d"), label, GRID) for crop in crops for label in labels)
+    manifest = Manifest(tuple(sorted(targets, key=lambda target: target.path)))
+    for path in ("crop7/mem", "crop7/mito", "crop8/mito"):
+        store(tmp_path, manifest.by_path[path], ids())
+    said = described(pack(tmp_path, manifest, tmp_path / "out.zip"))
+    assert said == [
+        "unscored: crop8/mem is missing.",
+        "unscored: no prediction of crop9: make them with `baselines predict RUN --data DATA "
+        "--crops crop9`, into the same folder.",
+        "unscored: no prediction of nuc in any crop: the model did not learn them.",
+    ]
+
+
+def test_a_prediction_of_a_part_of_its_crop_is_told_of(tmp_path):
+    store(tmp_path, MITO, ids()[:1], VoxelGrid((1, 6, 8), GRID.voxel_size, GRID.offset))
+    beyond = VoxelGrid((2, 13, 17), (8.0, 2.0, 2.0), (16.0, -1.0, -1.0))
+    store(tmp_path, MEM, np.ones(beyond.shape, np.uint8), beyond)
+    report = pack(tmp_path, MANIFEST, tmp_path / "out.zip")
+    (note,) = [problem for problem in report.problems if problem.code == "partial_cover"]
+    assert note.message.startswith("the prediction of crop7/mito covers only a part of the crop")
+    found = open_submission(tmp_path / "out.zip", MANIFEST).read(MITO)
+    np.testing.assert_array_equal(found[0], ids()[0])
+    assert not found[1].any()
 
 
 def test_other_folders_beside_the_labels_are_not_packed(tmp_path):

@@ -33,7 +33,7 @@ def test_all_hidden_crops_or_those_that_are_named(phantom):
     assert [subject.name for subject in hidden_crops(phantom)] == ["phantom-hidden-1"]
     (one,) = hidden_crops(phantom, ["phantom-hidden-1"])
     assert one.open(phantom_config()).grid.voxel_size == (8.0, 8.0, 8.0)
-    with pytest.raises(DataError, match=r"no test crop 'crop9'; it has phantom-hidden-1"):
+    with pytest.raises(DataError, match=r"no test crop crop9; it has phantom-hidden-1"):
         hidden_crops(phantom, ["phantom-hidden-1", "crop9"])
 
 
