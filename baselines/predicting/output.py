@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 import zarr
 
 from baselines.box import blocks_of
 from baselines.runs.checkpoint import write
-from evaluator.geometry import Nanometres, Shape, VoxelGrid
+from baselines.volumes.ome_tiff import write_tiff
+from evaluator.geometry import Shape, VoxelGrid
 from evaluator.volume import create_volume
 
 METADATA = "metadata.json"
@@ -111,20 +111,6 @@ def level_grids(finest: VoxelGrid) -> list[VoxelGrid]:
         size_z, size_y, size_x = (v * s for v, s in zip(size, step, strict=True))
         grids.append(VoxelGrid((z, y, x), (size_z, size_y, size_x), finest.offset))
     return grids
-
-
-def write_tiff(path: Path, planes: Iterable[np.ndarray], *, shape: Shape, dtype: Any,
-               voxel_size: Nanometres) -> None:  # fmt: skip
-    """Planes (Y, X) as an OME-TIFF, BigTIFF where it must be, that knows its voxel size."""
-    about: dict[str, Any] = {"axes": "ZYX"}
-    for axis, size in zip("ZYX", voxel_size, strict=True):
-        about |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "nm"}
-    temporary = path.with_name(f".{path.name}.part")
-    tifffile.imwrite(
-        temporary, iter(planes), shape=shape, dtype=dtype, metadata=about, ome=True,
-        compression="zlib", photometric="minisblack",
-    )  # fmt: skip
-    temporary.replace(path)
 
 
 def planes_of(array: zarr.Array[Any]) -> Iterator[np.ndarray]:

@@ -15,8 +15,8 @@ from baselines.predicting.output import (
     planes_of,
     segmentation,
     write_metadata,
-    write_tiff,
 )
+from baselines.volumes.ome_tiff import write_tiff
 from evaluator.geometry import VoxelGrid
 from evaluator.multiscale import describe
 from evaluator.tiff import open_stack
