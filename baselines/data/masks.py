@@ -113,7 +113,7 @@ def narrow(ids: np.ndarray) -> np.ndarray:
     Raises DataError for what is no whole number.
     """
     if ids.dtype.kind not in "bui":
-        raise DataError(f"ids are whole numbers; a mask holds {ids.dtype}.")
+        raise DataError(f"ids are whole numbers; a mask holds {ids.dtype}: save it as such.")
     if np.can_cast(ids.dtype, np.int32):
         return ids
     if ids.size and int(ids.max()) > LARGEST_ID:
@@ -128,7 +128,10 @@ def parse_rules(classes: Mapping[str, str]) -> dict[str, MaskRule]:
     for name, text in classes.items():
         found = re.fullmatch(CLASS, text.replace(" ", ""))
         if found is None:
-            raise DataError(f"data.classes.{name} is {text!r}, which is no rule.")
+            raise DataError(
+                f"data.classes.{name} is {text!r}, which is no rule; rules are like '2:instance', "
+                "'1,2:semantic' and 'ids:instance'."
+            )
         values = tuple(map(int, found[1].split(","))) if found[1] else ()
         rules[name] = MaskRule(values, Kind(found[2])) if values else IDS
     return rules
@@ -141,7 +144,10 @@ def rules_of_values(values: Sequence[int], *, most: int) -> dict[str, MaskRule]:
     """
     found = sorted(set(values) - {0})
     if not found:
-        raise DataError("all masks are empty: no voxel is annotated as anything but 0.")
+        raise DataError(
+            "all masks are empty: no voxel is annotated as anything but 0. Annotate some objects, "
+            "or set data.masks to where masks lie."
+        )
     if len(found) > most:
         listed = ", ".join(map(str, found[:20])) + (", …" if len(found) > 20 else "")
         raise TooManyClasses(
@@ -160,6 +166,9 @@ def values_in(reader: Reader) -> set[int]:
     for slab in blocks_of(reader.shape, (max(1, _SLAB // (height * width)), height, width)):
         part = reader.read(slab.start, slab.stop)
         if part.dtype.kind not in "bui":
-            raise DataError(f"masks hold whole numbers; this one holds {part.dtype}.")
+            raise DataError(
+                f"masks hold whole numbers; this one holds {part.dtype}. Save it as such, with 0 "
+                "for background."
+            )
         found.update(np.unique(part).tolist())
     return {int(value) for value in found}

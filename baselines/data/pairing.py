@@ -49,12 +49,12 @@ def images_in(folder: Path) -> dict[str, Path]:
     """Images by name without ending, in order.  Raises DataError: none, or a name twice."""
     paths = _entries(folder)
     if not paths:
-        raise DataError(f"{folder} holds no TIFF, PNG or Zarr images.")
+        raise DataError(f"{folder} holds no TIFF, PNG or Zarr images: put some there.")
     names = Counter(stem(path.name) for path in paths)
     if twice := sorted(name for name, count in names.items() if count > 1):
         same = [path.name for path in paths if stem(path.name) == twice[0]]
         raise DataError(
-            f"{folder}: {' and '.join(same)} have one name; names of images are unique."
+            f"{folder}: {' and '.join(same)} have one name; names of images are unique. Rename one."
         )
     return {stem(path.name): path for path in paths}
 
@@ -103,5 +103,8 @@ def _nothing_fits(by_image: Mapping[str, set[str]], masks: Sequence[str]) -> str
 
 def _entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder} is missing: expected a folder of images.")
+        raise DataError(
+            f"{folder} is missing: expected a folder of images. Those to train on are named by "
+            "data.images and data.masks."
+        )
     return sorted(path for path in folder.iterdir() if is_image(path))

@@ -116,7 +116,10 @@ def place(
         _derive(name, source, readers, known)
     kept = [name for name in labels if name in known]
     if not kept:
-        raise LeftOut(f"{crop.source.name} is left out: none of its annotations lies in its raw.")
+        raise LeftOut(
+            f"{crop.source.name} is left out: none of its annotations lies in its raw. Check the "
+            "offsets of both, or fetch them from one source."
+        )
     return PlacedCrop(
         crop.source, context.grid, context.reader, valid,
         {name: readers[name] for name in kept}, {name: known[name] for name in kept},
@@ -155,7 +158,10 @@ def _context(
     for level in levels:
         near = [box for grid in grids if (box := touched(level.grid, grid)) is not None]
         if not near:
-            raise LeftOut(f"{crop.source.name} is left out: it lies outside its raw.")
+            raise LeftOut(
+                f"{crop.source.name} is left out: it lies outside its raw. Check the offsets of "
+                "both, or fetch them from one source."
+            )
         core = box_around(near)
         reach = zip(margin, size, level.grid.voxel_size, strict=True)
         z, y, x = (math.ceil(m * new / old) for m, new, old in reach)
@@ -208,7 +214,10 @@ def _planes_of(grid: VoxelGrid, finest: VoxelGrid, planes: tuple[int, ...]) -> V
         return grid
     first, last = max(planes[0], 0), min(planes[1], finest.shape[0])
     if first >= last:
-        raise DataError(f"data.planes is {list(planes)}; there are planes 0 to {finest.shape[0]}.")
+        raise DataError(
+            f"data.planes is {list(planes)}; there are planes 0 to {finest.shape[0]}. Take a "
+            "first and a last + 1 within them."
+        )
     box = box_on(grid, part_of(finest, Box((first, 0, 0), (last, *finest.shape[1:]))))
     return grid if box is None else part_of(grid, box)
 

@@ -158,11 +158,11 @@ def _add(archive: zipfile.ZipFile, path: Path, name: str) -> Entry:
 
 def _opened(archive: Path) -> zipfile.ZipFile:
     if not archive.is_file():
-        raise ArchiveError(f"{archive} is missing.")
+        raise ArchiveError(f"{archive} is missing: give a zip that `baselines export` wrote.")
     try:
         return zipfile.ZipFile(archive)
     except zipfile.BadZipFile as error:
-        raise ArchiveError(f"{archive} is no zip, or only a part of one.") from error
+        raise _spoilt(archive, "it is no zip, or only a part of one") from error
 
 
 def _checked(file: zipfile.ZipFile, archive: Path, most_bytes: int) -> list[Entry]:
@@ -170,26 +170,26 @@ def _checked(file: zipfile.ZipFile, archive: Path, most_bytes: int) -> list[Entr
     entries = _manifest(file, archive)
     infos = {info.filename: info for info in file.infolist() if info.filename != MANIFEST}
     if len(infos) + 1 != len(file.infolist()):
-        raise ArchiveError(f"{archive} names a file twice.")
+        raise _spoilt(archive, "it names a file twice")
     for entry in entries:
         _check_name(entry.path, archive)
     listed = {entry.path for entry in entries}
     if extra := sorted(set(infos) - listed):
-        raise ArchiveError(f"{archive} holds {extra[0]}, which its {MANIFEST} does not list.")
+        raise _spoilt(archive, f"it holds {extra[0]}, which its {MANIFEST} does not list")
     if missing := sorted(listed - set(infos)):
-        raise ArchiveError(f"{archive} lacks {missing[0]}, which its {MANIFEST} lists.")
+        raise _spoilt(archive, f"it lacks {missing[0]}, which its {MANIFEST} lists")
     folders = {str(parent) for path in listed for parent in PurePosixPath(path).parents}
     if len({path.casefold() for path in listed}) < len(entries) or folders & listed:
-        raise ArchiveError(f"{archive} lists a file twice, or one as a folder, too.")
+        raise _spoilt(archive, "it lists a file twice, or one as a folder, too")
     for info in infos.values():
         kind = stat.S_IFMT(info.external_attr >> 16)
         if info.flag_bits & 1 or info.is_dir() or kind not in (0, stat.S_IFREG):
-            raise ArchiveError(f"{archive}: {info.filename} is not a plain file.")
+            raise _spoilt(archive, f"{info.filename} is not a plain file")
     total = sum(max(entry.bytes, infos[entry.path].file_size) for entry in entries)
     if total > most_bytes:
         raise ArchiveError(
             f"{archive} would take {total / 2**30:.1f} GiB; at most {most_bytes / 2**30:.1f} GiB "
-            "are unpacked (--max-gb)."
+            "are unpacked. If it is to be trusted, allow more with --max-gb."
         )
     return entries
 
@@ -198,18 +198,23 @@ def _manifest(file: zipfile.ZipFile, archive: Path) -> list[Entry]:
     try:
         info = file.getinfo(MANIFEST)
         if info.file_size > _MOST_MANIFEST:
-            raise ArchiveError(f"{archive}: its {MANIFEST} is too large to be one.")
+            raise _spoilt(archive, f"its {MANIFEST} is too large to be one")
         content: Any = json.loads(file.read(info))
         return [
             Entry(str(item["path"]), int(item["bytes"]), str(item["sha256"]))
             for item in content["files"]
         ]
     except KeyError as error:
-        raise ArchiveError(
-            f"{archive} has no usable {MANIFEST}: `baselines export` writes one."
-        ) from error
+        raise _spoilt(archive, f"it has no usable {MANIFEST}") from error
     except (ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArchiveError(f"{archive}: its {MANIFEST} cannot be read ({error}).") from error
+        raise _spoilt(archive, f"its {MANIFEST} cannot be read ({error})") from error
+
+
+def _spoilt(place: Path | str, why: str) -> ArchiveError:
+    """What is said of an archive, or a file in it, that is not what `export` wrote."""
+    return ArchiveError(
+        f"{place}: {why}. Copy the archive again, or write it anew with `baselines export`."
+    )
 
 
 def _check_name(name: str, archive: Path) -> None:
@@ -224,9 +229,7 @@ def _check_name(name: str, archive: Path) -> None:
         or "\0" in name
         or parts[0] not in KINDS
     ):
-        raise ArchiveError(
-            f"{archive}: {name!r} does not lie in {', '.join(KINDS)}; it is not unpacked."
-        )
+        raise _spoilt(archive, f"{name!r} does not lie in {', '.join(KINDS)}; it is not unpacked")
 
 
 def _copy(file: zipfile.ZipFile, entry: Entry, sink: BinaryIO | None) -> None:
@@ -243,6 +246,6 @@ def _copy(file: zipfile.ZipFile, entry: Entry, sink: BinaryIO | None) -> None:
                     sink.write(piece)
     # NotImplementedError is zipfile's word for a way of packing that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ArchiveError(f"{entry.path} is damaged: {error}.") from error
+        raise _spoilt(entry.path, f"it is damaged ({error})") from error
     if size != entry.bytes or digest.hexdigest() != entry.sha256:
-        raise ArchiveError(f"{entry.path} differs from its entry in {MANIFEST}: it is damaged.")
+        raise _spoilt(entry.path, f"it is damaged: it differs from its entry in {MANIFEST}")

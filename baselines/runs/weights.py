@@ -59,7 +59,10 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
 
 def invalid(path: Path, why: str) -> ConfigError:
     """What is said of a model file that cannot be used."""
-    return ConfigError(f"Model file invalid: {path}: {why}.")
+    return ConfigError(
+        f"Model file invalid: {path}: {why}. "
+        "Copy it again from where it was trained, or train again."
+    )
 
 
 def _read_pth(path: Path) -> tuple[dict[str, Tensor], str]:

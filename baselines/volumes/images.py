@@ -85,7 +85,7 @@ def open_image(
     Raises DataError or Unreadable, naming the path.
     """
     if not path.exists():
-        raise DataError(f"{path} is missing.")
+        raise DataError(f"{path} is missing: put an image, a folder of planes or a Zarr there.")
     z, y, x = voxel_size or UNSIZED
     if path.is_dir() and not _is_folder_of_planes(path):
         return Image(str(path), _zarr_levels(path, (z, y, x), fetched))
@@ -159,12 +159,13 @@ def _one_channel(path: Path, channel: int) -> np.ndarray:
                 array = np.asarray(picture)
                 axes = "YXS" if array.ndim == 3 else "YX"
     except DAMAGE as error:
-        raise DataError(f"{path} cannot be read as an image: {error}.") from error
+        raise DataError(f"{path} cannot be read as an image: {error}. Save it again.") from error
     which = next((axes.index(name) for name in "CS" if name in axes), None)
     channels = 1 if which is None else array.shape[which]
     if channel >= channels:
         raise DataError(
-            f"{path} has {channels} channels, numbered from 0; data.channel is {channel}."
+            f"{path} has {channels} channels, numbered from 0; data.channel is {channel}. "
+            "Choose one of them."
         )
     grey = array if which is None else array.take(channel, axis=which)
     height, width = grey.shape[-2:]

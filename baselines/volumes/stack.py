@@ -107,7 +107,7 @@ def load_plan(path: Path) -> StackPlan:
     """The plan in a stack.toml, or in the folder that holds one.  Raises DataError."""
     path = path / "stack.toml" if path.is_dir() else path
     if not path.is_file():
-        raise DataError(f"{path} is missing: it says which stacks belong together.")
+        raise DataError(f"{path} is missing: write it; it says which stacks belong together.")
     try:
         table = tomllib.loads(path.read_text("utf-8"))
         crops = [build(CropFiles, crop, where="crop") for crop in table.pop("crop", [])]
@@ -193,7 +193,9 @@ def read_crop(plan: StackPlan, files: CropFiles) -> tuple[np.ndarray, dict[str, 
     """
     raw = _planes(read_stack(plan.folder / files.raw), files, plan.folder / files.raw)
     if raw.min() == raw.max():
-        raise DataError(f"{plan.folder / files.raw} is uniform: every voxel is {raw.flat[0]}.")
+        raise DataError(
+            f"{plan.folder / files.raw} is uniform: every voxel is {raw.flat[0]}; take another."
+        )
     if not np.isfinite(raw).all():
         raise DataError(f"{plan.folder / files.raw} holds NaN or infinity; grey values are finite.")
     found: dict[str, np.ndarray] = {}
@@ -226,16 +228,17 @@ def read_stack(path: Path) -> np.ndarray:
     if path.is_dir():
         files = natural(p for p in path.iterdir() if p.suffix.lower() in IMAGES)
         if not files:
-            raise DataError(f"{path} holds no TIFF or PNG images.")
+            raise DataError(f"{path} holds no TIFF or PNG images: put some there.")
         planes = [_read_image(file) for file in files]
         for file, plane in zip(files, planes, strict=True):
             if plane.shape[1:] != planes[0].shape[1:]:
                 raise DataError(
-                    f"{file} has shape {plane.shape[1:]}, the first image {planes[0].shape[1:]}."
+                    f"{file} has shape {plane.shape[1:]}, the first image {planes[0].shape[1:]}: "
+                    "crop them alike."
                 )
         return np.concatenate(planes)
     if not path.is_file():
-        raise DataError(f"{path} is missing.")
+        raise DataError(f"{path} is missing: give a TIFF, a PNG or a folder of them.")
     return _read_image(path)
 
 
@@ -249,7 +252,7 @@ def _read_image(path: Path) -> np.ndarray:
         else:
             array = _read_tiff(path)
     except (*_DAMAGE, tifffile.TiffFileError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}.") from error
+        raise DataError(f"{path} cannot be read as an image: {error}. Save it again.") from error
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3 or (path.suffix.lower() == ".png"):
@@ -345,7 +348,7 @@ def _check(plan: StackPlan, path: Path) -> None:
         _check_crop(crop, plan, path)
     folders = [crop_of(crop.name, plan.dataset).folder for crop in plan.crops]
     if twice := sorted({name for name in folders if folders.count(name) > 1}):
-        raise DataError(f"{path}: crop {twice[0]} is there twice.")
+        raise DataError(f"{path}: crop {twice[0]} is there twice: rename one.")
 
 
 def _check_class(name: str, rule: ClassRule, path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_crop_without_raw_leaves_the_others_in(tmp_path):
     tree(tmp_path, crop="crop8", corner=(9000.0,) * 3, mito=block())
     _, crops, said = load(tmp_path)
     assert list(crops) == ["crop7"]
-    assert any("crop8 is left out: it lies outside its raw" in s for s in said)
+    assert any("crop8 is left out: it lies outside its raw. Check the offsets" in s for s in said)
 
 
 def test_only_the_part_of_an_annotation_that_has_raw_is_known(tmp_path):

@@ -69,7 +69,7 @@ def test_colour_is_refused_unless_a_channel_is_chosen(tmp_path):
         with pytest.raises(EvaluatorError, match=name):
             open_image(tmp_path / name)
         np.testing.assert_array_equal(read(tmp_path / name, channel=1), RAW[1:2])
-        with pytest.raises(DataError, match=r"3 channels, numbered from 0; data.channel is 3"):
+        with pytest.raises(DataError, match=r"3 channels, numbered from 0; data.channel is 3\."):
             open_image(tmp_path / name, channel=3)
 
 
@@ -126,7 +126,7 @@ def test_levels_that_nobody_fetched_are_left_out(tmp_path):
 
 
 def test_what_is_missing_or_no_image_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"gone.tif is missing"):
+    with pytest.raises(DataError, match=r"gone.tif is missing: put an image"):
         open_image(tmp_path / "gone.tif")
     (tmp_path / "bad.tif").write_bytes(b"no tiff")
     with pytest.raises(Unreadable, match=r"bad.tif: it cannot be read as a TIFF stack"):
