@@ -55,6 +55,11 @@ def counts_of(text: str) -> dict[str, int]:
     return counts
 
 
+def names_of(text: str) -> list[str]:
+    """Names between commas, "557,558"; [] for ""."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def numbers_of(text: str, option: str) -> tuple[int, ...]:
     """Whole numbers from 0, "0,2"."""
     if not re.fullmatch(r"\d+(,\d+)*", text):

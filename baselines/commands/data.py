@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from baselines.commands.arguments import Sets, say, triple_of
+from baselines.commands.arguments import Sets, names_of, say, triple_of
 from baselines.config import SplitConfig, load_config
 
 app = typer.Typer()
@@ -57,7 +57,7 @@ def fetch(
     size = triple_of(voxel_size, "--voxel-size") if voxel_size else ()
     store = open_store(source, endpoint=endpoint, region=region, signed=signed, parallel=parallel)
     wanted = choose(
-        store, layout_of(store, raw=raw, truth=truth), crops=crops, labels=_names(labels)
+        store, layout_of(store, raw=raw, truth=truth), crops=crops, labels=names_of(labels)
     )
     choice = Choice(padding=raw_padding, voxel_size=size, all_levels=all_levels)
     fetch_crops(
@@ -83,7 +83,7 @@ def inspect(
     from baselines.inspecting.findings import text_of
     from baselines.inspecting.inspection import inspect as inspect_data
 
-    given = [f"data.labels={_names(labels)}"] if labels else []
+    given = [f"data.labels={names_of(labels)}"] if labels else []
     settings = load_config(config, [*given, *(sets or [])])
     found = inspect_data(data, settings, objects=objects, progress=say)
     if as_json:
@@ -133,7 +133,7 @@ def split(
         f'split.by="{by}"', f"split.folds={folds or SplitConfig().folds}",
         f"split.fraction={fraction}", f"split.seed={seed}",
     ]  # fmt: skip
-    given += [f"data.labels={_names(labels)}"] if labels else []
+    given += [f"data.labels={names_of(labels)}"] if labels else []
     size = triple_of(voxel_size, "--voxel-size") if voxel_size else ()
     given += [f"data.voxel_size={list(size)}"] if size else []
     given += ["data.drop_empty=true"] if drop_empty else []
@@ -144,7 +144,3 @@ def split(
     for line in describe(made):
         say(line)
     say(f'{out}: use it with split.kind = "file" and split.file = "{out}"')
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

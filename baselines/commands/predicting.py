@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from baselines.commands.arguments import Data, Device, Sets, say
+from baselines.commands.arguments import Data, Device, Sets, names_of, say
 from baselines.config import Config, ConfigError, load_config
 from baselines.layout import DataError, DataFolder
 from baselines.progress import counted
@@ -90,7 +90,9 @@ def _subjects(
     if crops != "test" and not data:
         raise DataError("--crops names test crops: give their folder with --data, and no images.")
     if data:
-        names = [] if crops == "test" else [name.strip() for name in crops.split(",")]
+        names = [] if crops == "test" else names_of(crops)
+        if crops != "test" and not names:
+            raise DataError(f"--crops needs test, or names as in 557,558, not {crops!r}.")
         return hidden_crops(DataFolder(data), names, raw=settings.data.raw)
     return images_in(images) if images else images_at(image)
 
@@ -131,6 +133,8 @@ def pack(
     from baselines.predicting.pack import described
     from baselines.predicting.pack import pack as pack_predictions
 
+    if out.is_dir():
+        raise DataError(f"{out} is a folder: --out needs a file, such as {out}/submission.zip.")
     report = pack_predictions(
         predictions, load_manifest(manifest_at(manifest)), out, most_objects=most_objects
     )  # fmt: skip

@@ -106,18 +106,23 @@ def was_fetched(root: Path) -> bool:
 def fetched_boxes(root: Path, array: str) -> list[Box]:
     """Boxes of an array, by its path below `root`, whose voxels were all fetched.
 
-    Empty: nothing is known of the array, as in a folder that was not fetched.
+    Empty: nothing is known of the array, as in a folder that was not fetched, or files of it are
+    gone since: then a chunk without a file need not be one that the store does not have.
     """
-    ledger = root / LEDGER
-    if not ledger.is_file():
-        return []
-    return list(_boxes(root, ledger.stat().st_size).get(array, ()))
+    return list(_boxes(root, array, (root / LEDGER).stat().st_size)) if was_fetched(root) else []
+
+
+@lru_cache(maxsize=256)
+def _boxes(root: Path, array: str, size: int) -> tuple[Box, ...]:
+    """size: of the ledger, which only ever grows."""
+    fetched = _loaded(root, size)
+    files = (path for path in fetched.files if path.startswith(f"{array}/"))
+    return tuple(fetched.boxes.get(array, ())) if all(map(fetched.has, files)) else ()
 
 
 @lru_cache(maxsize=4)
-def _boxes(root: Path, size: int) -> dict[str, list[Box]]:
-    """Boxes by array; size: of the ledger, which only ever grows."""
-    return FetchedFolder.load(root).boxes
+def _loaded(root: Path, size: int) -> FetchedFolder:
+    return FetchedFolder.load(root)
 
 
 def _entries(ledger: Path) -> Iterator[dict[str, Any]]:

@@ -87,7 +87,11 @@ def choose(
         chosen = training if crops == "all" else test
         if chosen is None:
             name = layout.manifest if crops == "all" else layout.test_manifest
-            raise DataError(f"{store.where}{name} is missing: there are no such crops here.")
+            other = "test" if crops == "all" else "all"
+            raise DataError(
+                f"{store.where}{name} is missing: there are no such crops here. Others may be: "
+                f"--crops {other}."
+            )
         return _wanted(chosen, layout, test=crops == "test")
     known = {
         alias: (test is not None and manifest is test, folder)

@@ -17,12 +17,14 @@ from typing import Any
 import torch
 
 from baselines.box import Box
-from baselines.config import PredictionConfig
+from baselines.config import Config, PredictionConfig
+from baselines.layout import DataError
 from baselines.predicting.cluster import Cluster
 from baselines.predicting.engine import Engine, Task
 from baselines.predicting.learnt import notices
 from baselines.predicting.ledger import Ledger
 from baselines.predicting.output import create_stored, metadata_of
+from baselines.predicting.pace import Pace
 from baselines.predicting.results import write_results
 from baselines.predicting.subjects import Subject, doubts
 from baselines.predicting.team import Team
@@ -47,9 +49,7 @@ def predict(
     Raises ConfigError if a run is not trained, DataError if a volume does not fit the model.
     """
     chosen = choose_device("cpu" if cluster else device)
-    for subject in subjects:
-        if subject.crop is not None:
-            subject.open(team.config)  # what was not fetched is told before hours of work
+    require_fetched(subjects, team.config)
     numbers = {name: n for n, name in enumerate(team.config.data.labels, start=1)} | dict(ids or {})
     with Cluster(cluster, device) if cluster else nullcontext() as workers:
         for subject in subjects:
@@ -59,13 +59,26 @@ def predict(
                 progress(f"warning: {note}")
             ledger = Ledger(task.folder / "progress.jsonl", task.mark)
             make_arrays(task, grid, team, fresh=not ledger.done)
-            blocks, total = todo(task.tiling, ledger), sum(1 for _ in task.tiling.blocks())
-            parts = workers.parts(task, blocks) if workers else here(task, blocks, chosen)
-            for done, part in enumerate(parts, start=total - len(blocks) + 1):
+            blocks = todo(task.tiling, ledger)
+            pace = Pace.of(task.tiling, blocks, time.monotonic())
+            for part in workers.parts(task, blocks) if workers else here(task, blocks, chosen):
                 ledger.enter(*part.start)
-                progress(f"{subject.name}: block {done} of {total}")
+                progress(f"{subject.name}: {pace.after(part, time.monotonic())}")
             about = {"warnings": notes, "seconds": round(time.monotonic() - begun, 1)}
             finish(task, team, ids=numbers, about=about, progress=progress)
+
+
+def require_fetched(subjects: Sequence[Subject], config: Config) -> None:
+    """Raises DataError, a line for each crop whose raw is missing, before hours of work."""
+    missing = []
+    for subject in subjects:
+        try:
+            if subject.crop is not None:
+                subject.open(config)
+        except DataError as error:
+            missing.append(str(error))
+    if missing:
+        raise DataError("\n".join(missing))
 
 
 def prepare(team: Team, subject: Subject, folder: Path) -> tuple[Task, VoxelGrid, list[str]]:

@@ -1,6 +1,7 @@
 """`baselines predict` as it is typed."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -47,7 +48,11 @@ def test_a_stack_is_predicted_with_a_model_file_and_progress_is_told(place, tmp_
         "--set", "prediction.output=both", "--set", "prediction.memory_gb=0",
     )  # fmt: skip
     assert status == 0, said
-    assert "mine: block 2 of 2" in said
+    assert re.search(
+        r"mine: block 1 of 2, 5 of 6 planes, \S+ million voxels/s, \d+ s left\n"
+        r"mine: block 2 of 2, 6 of 6 planes, \S+ million voxels/s, 0 s left\n",
+        said,
+    )
     assert f"done: {tmp_path} holds 1 prediction\n" in said
     assert tifffile.imread(tmp_path / "mine/segmentation.tif").shape == (6, 40, 40)
     assert json.loads((tmp_path / "mine/metadata.json").read_text())["shape"] == [6, 40, 40]

@@ -117,12 +117,22 @@ def test_a_crop_whose_raw_came_in_part_is_refused_not_predicted_on_black(store, 
     ledger = tmp_path / LEDGER
     lines = ledger.read_text().splitlines()
     chunk = "s0/3.3.4"  # within the crop, in the middle of others
-    gone = tmp_path / RAW.format("jrc_a") / chunk
-    gone.unlink()
+    (tmp_path / RAW.format("jrc_a") / chunk).unlink()
     kept = [line for line in lines if '"array"' not in line and chunk not in line]
     ledger.write_text("\n".join(kept))
     with pytest.raises(DataError, match=r"the raw of crop7 was not fetched at the 4 × 4 × 4 nm"):
         the_crop(tmp_path, settings())
+
+
+def test_chunks_that_were_lost_since_they_were_fetched_are_told_with_the_command(store, tmp_path):
+    fetched(store, tmp_path, voxel_size=(4.0,) * 3)
+    gone = tmp_path / RAW.format("jrc_a") / "s0/3.3.4"
+    gone.unlink()
+    with pytest.raises(DataError, match=r"chunks of .* missing there.*--crops crop7 --voxel-size"):
+        the_crop(tmp_path, settings())
+    fetched(store, tmp_path, voxel_size=(4.0,) * 3)
+    assert gone.is_file()
+    np.testing.assert_array_equal(seen(the_crop(tmp_path, settings()))[:, 4:24], RAW_4[CORE])
 
 
 def test_chunks_of_zeros_have_no_file_and_are_data_where_the_fetch_says_so(tmp_path):
@@ -229,9 +239,6 @@ def test_what_was_not_fetched_is_told_before_any_crop_is_predicted(run, tmp_path
     other = dataclasses.replace(GRID, offset=(66.0, 210.0, 98.0))
     store = published(tmp_path / "store", {"7": GRID, "8": other}, raw=RAW_4, chunks=8)
     fetched(store, tmp_path / "d", voxel_size=(4.0,) * 3)
-    ledger = tmp_path / "d" / LEDGER
-    kept = [line for line in ledger.read_text().splitlines() if '"array"' not in line]
-    ledger.write_text("\n".join(kept))
     (tmp_path / "d" / RAW.format("jrc_a") / "s0/3.7.4").unlink()  # of crop 8
     subjects = hidden_crops(DataFolder(tmp_path / "d"))
     with pytest.raises(DataError, match="the raw of crop8 was not fetched"):
