@@ -24,6 +24,7 @@ from baselines.predicting.output import (
     write_segmentation,
     write_stack,
 )
+from baselines.predicting.sureness import sureness_of
 from baselines.predicting.team import Team
 from baselines.progress import Progress, counted
 from evaluator.geometry import VoxelGrid
@@ -40,6 +41,30 @@ def write_results(
     only while all labels are made as it says.
     """
     (task.folder / METADATA).unlink(missing_ok=True)
+    labels = _make_labels(task, team, ids, progress)
+    grid = grid_of(result_of(task.folder / team.heads.heads[0].label))
+    output = team.config.prediction.output
+    if output in ("tiff", "both"):
+        for head in team.heads:
+            write_stack(task.folder / head.label, task.folder / f"{head.label}.tif")
+        write_segmentation(task.folder, {head.label: ids[head.label] for head in team.heads})
+    if output == "tiff":
+        for head in team.heads:
+            shutil.rmtree(task.folder / head.label)
+    sure = sureness_of(task.folder, team)
+    for text in (sure.line, sure.warning and f"warning: {sure.warning}"):
+        if text:
+            progress(text)
+    warnings = [text for text in (*about.get("warnings", ()), sure.warning) if text]
+    told = {label: content | sure.told(label) for label, content in labels.items()}
+    content = described(task, team, grid, told) | dict(about) | {"warnings": warnings}
+    write_metadata(task.folder, content | sure.told())
+
+
+def _make_labels(
+    task: Task, team: Team, ids: Mapping[str, int], progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Masks and objects; what metadata.json says of each."""
     labels = {}
     for head in team.heads:
         recipe = team.recipe(head)
@@ -56,16 +81,7 @@ def write_results(
                     f"warning: more than {most} objects of {head.label} take long to score; "
                     "remove dust with objects.smallest_nm3."
                 )
-    grid = grid_of(result_of(task.folder / team.heads.heads[0].label))
-    output = team.config.prediction.output
-    if output in ("tiff", "both"):
-        for head in team.heads:
-            write_stack(task.folder / head.label, task.folder / f"{head.label}.tif")
-        write_segmentation(task.folder, {head.label: ids[head.label] for head in team.heads})
-    if output == "tiff":
-        for head in team.heads:
-            shutil.rmtree(task.folder / head.label)
-    write_metadata(task.folder, described(task, team, grid, labels) | dict(about))
+    return labels
 
 
 def write_label(folder: Path, recipe: Recipe) -> int | None:

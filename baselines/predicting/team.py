@@ -12,6 +12,7 @@ from baselines.config import Config, ConfigError
 from baselines.objects.decoding import Thresholds
 from baselines.objects.heads import AFFINITY, Head, Heads
 from baselines.objects.recipe import Recipe
+from baselines.predicting.doubt import Usual, usual_doubt
 from baselines.predicting.predictors import MIRRORED
 from baselines.runs.checkpoint import Run
 from baselines.volumes.light import Light
@@ -57,6 +58,22 @@ class Team:
         thresholds = self.thresholds(head.label)
         return Recipe.of(self.kind(head.label), head, thresholds, self.config.objects)
 
+    @property
+    def votes(self) -> int:
+        """How often each voxel is seen: by every member, every way round."""
+        planes = 3 if self.config.prediction.orthoplanes else 1
+        return len(self.members) * len(MIRRORED[self.config.prediction.mirror]) * planes
+
+    @property
+    def doubts(self) -> bool:
+        """Whether stored arrays tell how far each vote by itself is from sure; see `doubt`."""
+        settings = self.config.prediction
+        return self.votes == 1 or (settings.uncertainty and not settings.orthoplanes)
+
+    def usual(self) -> Usual | None:
+        """The doubt of images like those that the members were validated on."""
+        return usual_doubt([run.results().get("doubts", []) for run in self.members])
+
     def lights(self) -> list[Light]:
         """Grey values of the crops that the first member learnt from."""
         stored = self.members[0].results().get("light", {})
@@ -101,13 +118,12 @@ def _chosen(run: Run, label: str) -> dict[str, float]:
 def _rules(team: Team) -> list[tuple[bool, str]]:
     """What must hold of a team and its settings, and what is said where it does not."""
     config, settings = team.config, team.config.prediction
-    votes = len(team.members) * len(MIRRORED[settings.mirror])
     joins = any(head.representation == AFFINITY for head in team.heads)
     turned = settings.orthoplanes or settings.mirror != "none"
     size = config.data.voxel_size or (1.0,)
     return [
         (
-            votes > 1 or not settings.uncertainty,
+            len(team.members) > 1 or settings.mirror != "none" or not settings.uncertainty,
             "prediction.uncertainty needs several votes: an ensemble, or prediction.mirror.",
         ),
         (

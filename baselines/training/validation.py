@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from baselines.objects.recipe import Recipe
 from baselines.objects.targets import make_targets
 from baselines.objects.tuning import Volume, tune
 from baselines.predicting.blockwise import predict_box
+from baselines.predicting.doubt import Tally, tally
 from baselines.predicting.predictors import predictor_of
 from baselines.predicting.tiling import plan_tiling
 from baselines.training.losses import loss_of
@@ -36,12 +37,13 @@ MOST_TUNED = 2**21  # of a validation box on which thresholds of objects are tri
 class Validation:
     """Per label that was annotated: the best Dice of its mask, and the threshold that reaches it.
 
-    loss: mean over the boxes.
+    loss: mean over the boxes.  doubts: of each box with a foreground, see `predicting.doubt`.
     """
 
     loss: float
     dice: dict[str, float]
     thresholds: dict[str, float]
+    doubts: list[float] = field(default_factory=list)
 
     @property
     def mean(self) -> float:
@@ -85,7 +87,7 @@ def validate(
     found = [pair for part in ranks.gathered(found) for pair in part]
     if not found:
         return None
-    counts, losses, annotated = zip(*found, strict=True)
+    counts, losses, annotated, tallies = zip(*found, strict=True)
     dice, thresholds = functools.reduce(operator.add, counts).best()
     seen = np.any(annotated, axis=0)
     labels = [head.label for head in heads]
@@ -93,6 +95,7 @@ def validate(
         loss=float(np.mean(losses)),
         dice={n: float(d) for n, d, s in zip(labels, np.round(dice, 5), seen, strict=True) if s},
         thresholds={n: float(t) for n, t in zip(labels, thresholds, strict=True)},
+        doubts=[round(d, 5) for one in tallies if (d := one.mean_doubt) is not None],
     )
 
 
@@ -149,7 +152,9 @@ def _tuned(head: Head, volumes: list[Volume], config: Config, share: float) -> T
     return Tuned(thresholds, round(quality, 5))
 
 
-def _measure(looked: Looked, heads: Heads, config: Config) -> tuple[Agreement, float, np.ndarray]:
+def _measure(
+    looked: Looked, heads: Heads, config: Config
+) -> tuple[Agreement, float, np.ndarray, Tally]:
     ids, known = (torch.from_numpy(array)[None] for array in (looked.ids, looked.known))
     target, weight = make_targets(ids, known, heads)
     logits = torch.from_numpy(looked.probabilities)[None].logit(eps=1e-6)
@@ -158,7 +163,8 @@ def _measure(looked: Looked, heads: Heads, config: Config) -> tuple[Agreement, f
     counts = agreement(
         looked.probabilities[masks], target[0, masks].numpy() > 0.5, weight[0, masks].numpy()
     )
-    return counts, float(loss), looked.known.reshape(len(heads), -1).max(axis=1)
+    sure = tally(np.round(looked.probabilities[masks] * 255).astype(np.uint8))
+    return counts, float(loss), looked.known.reshape(len(heads), -1).max(axis=1), sure
 
 
 def _part(box: Box) -> Box:

@@ -31,6 +31,13 @@ class BrightIsLabel(nn.Module):
         return (self.slope * raw).expand(-1, self.channels, -1, -1, -1)
 
 
+class NothingIsThere(BrightIsLabel):
+    """A network that is nearly sure of background."""
+
+    def forward(self, raw):
+        return super().forward(0 * raw) - 3
+
+
 def settings(labels, **loss):
     return build(
         Config,
@@ -162,3 +169,13 @@ def test_objects_beside_what_was_annotated_cost_nothing():
         bf16=False,
     )  # fmt: skip
     assert found["a"].quality == 1
+
+
+def test_doubt_is_told_of_each_box_that_has_a_foreground():
+    raw, label = halves()
+    crops = [crop({"a": label}, raw), crop({"a": label}, raw)]
+    found = run(BrightIsLabel(1), crops, settings(["a"]))
+    light = crops[0].light
+    p = 1 / (1 + np.exp(-4.0 * light.normalise(np.array([180.0], np.float32))[0]))
+    assert found.doubts == pytest.approx([4 * p * (1 - p)] * 2, abs=0.01)
+    assert run(NothingIsThere(1), crops, settings(["a"])).doubts == []
