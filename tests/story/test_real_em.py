@@ -6,26 +6,18 @@ import re
 import pytest
 import tifffile
 
-from benchmarks.baselines import VNC, predict, prepare, train
+from benchmarks.baselines import NEURONS, VNC, predict, prepare, train
 from evaluator import create_volume, load_manifest
 
-FLYEM = """\
-slug = "fly-medulla"
-title = "Fly medulla"
-summary = "Every neuron in a FIB-SEM crop of the fly medulla."
-dataset = "flyem-fibsem"
-voxel_size = [10, 10, 10]
-
-[classes.neuron]
-kind = "instance"
-ids = true
-
+# Planes that a benchmark trains on are hidden here: there are published predictions of them.
+HIDDEN = """\
 [[crop]]
 name = "medulla"
 split = "hidden"
 raw = "{data}/flyem_fibsem/raw_z000-127.tif"
 labels = "{data}/flyem_fibsem/neurons_gt_z000-127.tif"
 """
+FLYEM = NEURONS.partition("[[crop]]")[0] + HIDDEN
 # Mitochondria and synapses as objects: the connected components of their values.
 OBJECTS = re.sub(r'"semantic"(\nvalues = \[[34]\])', r'"instance"\1', VNC)
 # A minute on two cores, long enough that seeds differ less than the bounds are away; glia would

@@ -1,17 +1,14 @@
 """A server from outside, live: files that arrive, connections that break, requests sent twice."""
 
-import contextlib
 import os
-import socket
-import threading
 
-import httpx
 import pytest
 
 from evaluator.client import Client, Credentials
 from evaluator.errors import NotLoggedIn, ServerError
 from server.challenges.models import Phase
 from server.submissions.models import Submission, Upload
+from tests.evaluator.live.links import FlakyLink, LostAnswer
 from tests.server.making import PASSWORD, entered
 
 
@@ -21,62 +18,6 @@ def client(live_server, ada):
         token = visitor.login(email=ada.email, password=PASSWORD, name="test").token
     with Client(live_server.url, token) as client:
         yield client
-
-
-class FlakyLink:
-    """A TCP link to the site that breaks once, after so many bytes from the client."""
-
-    def __init__(self, target: tuple[str, int], *, breaks_after: int) -> None:
-        self.target, self.left = target, breaks_after
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.broke = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self.target)
-            threading.Thread(target=self._pump, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near, False), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
-        try:
-            while block := source.recv(4096):
-                sink.sendall(block)
-                if counted and not self.broke:
-                    self.left -= len(block)
-                    if self.left < 0:
-                        self.broke = True
-                        break
-        except OSError:
-            pass
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-
-class LostAnswer(FlakyLink):
-    """Breaks once, after the site has done what it was asked and before anybody hears of it."""
-
-    asked = False
-
-    def _pump(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
-        with contextlib.suppress(OSError):
-            while block := source.recv(65536):
-                self.asked |= counted and block.startswith(b"POST /api/submissions/")
-                if not counted and self.asked and not self.broke:
-                    self.broke = True
-                    break
-                sink.sendall(block)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
 
 
 def about() -> dict[str, str]:
@@ -97,8 +38,7 @@ def test_a_connection_that_breaks_is_taken_up_again_where_the_server_stands(
 ):
     big = tmp_path / "big.zip"
     big.write_bytes(os.urandom(400_000))
-    where = httpx.URL(live_server.url)
-    link = FlakyLink((where.host, where.port), breaks_after=150_000)
+    link = FlakyLink(live_server.url, breaks_after=150_000)
     token = client.http.headers["Authorization"].removeprefix("Bearer ")
     with Client(link.url, token) as flaky:
         key = flaky.upload(big, about=about(), sent=lambda _: None)
@@ -110,8 +50,7 @@ def test_a_connection_that_breaks_is_taken_up_again_where_the_server_stands(
 def test_a_submission_whose_answer_is_lost_on_the_way_is_made_once(
     client, live_server, ada, packed
 ):
-    where = httpx.URL(live_server.url)
-    link = LostAnswer((where.host, where.port), breaks_after=0)
+    link = LostAnswer(live_server.url)
     upload = client.upload(packed, about=about(), sent=lambda _: None)
     token = client.http.headers["Authorization"].removeprefix("Bearer ")
     with Client(link.url, token) as unlucky:

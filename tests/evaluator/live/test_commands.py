@@ -2,11 +2,9 @@
 
 import contextlib
 import json
-import socket
 import threading
 import time
 
-import httpx
 import pytest
 from django.db import connection
 from django.utils.timezone import now
@@ -19,6 +17,7 @@ from evaluator.digest import file_digest
 from evaluator.errors import EvaluatorError, NotScored
 from server.accounts.models import Token
 from server.submissions.models import Evaluation, Item, Submission, Upload
+from tests.evaluator.live.links import Door
 from tests.server import entries
 from tests.server.making import PASSWORD
 
@@ -248,48 +247,6 @@ def test_watching_as_json_prints_the_answers_alone(logged_in, scoring, quick):
     assert [answers[0]["done"], answers[-1]["done"]] == [0, 3]
     assert answers[-1]["status"] == "scored"
     assert len(answers) < 8, "what has not changed is not printed again"
-
-
-class Door:
-    """A way to the site on a port of its own, which can be shut and opened."""
-
-    def __init__(self, target: str) -> None:
-        where = httpx.URL(target)
-        self.target, self.open = (where.host, where.port), True
-        self.passed = threading.Event()  # something came back through it
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            if not self.open:
-                near.close()
-                continue
-            far = socket.create_connection(self.target)
-            for pair in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    def _told(self, source: socket.socket) -> None:
-        if source.getpeername()[1] == self.target[1]:
-            self.passed.set()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while self.open and (block := source.recv(65536)):
-                if self.open:
-                    sink.sendall(block)
-                    self._told(source)
-        except OSError:
-            pass
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
 
 
 def test_a_server_that_goes_away_while_watched_is_waited_for(
