@@ -80,6 +80,11 @@ openapi: $(PYTHON) ## write docs/openapi.yaml, the description of the API
 bench-prediction: $(PYTHON) ## speed and memory of prediction beside MONAI's sliding window
 	$(PYTHON) -m benchmarks.prediction
 
+BARS ?= SEG-1,INS-1,INS-2,SPD-3,SPD-5,SPD-6,SPD-7,SIZE-1
+.PHONY: bench-bars
+bench-bars: $(PYTHON) ## the bars of quality, speed and size that are no tests; BARS=SPD-5,SPD-7
+	$(PYTHON) -m benchmarks.bars --only $(BARS)
+
 GPU_OPTIONS ?=
 .PHONY: bench-gpu
 bench-gpu: $(PYTHON) ## training and prediction on the GPU at hand; GPU_OPTIONS="--json FILE"
