@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from baselines.commands.arguments import Sets, names_of, say, triple_of
+from baselines.commands.arguments import Sets, names_of, numbers_of, say, triple_of
 from baselines.config import SplitConfig, load_config
+from baselines.layout import DataError
 
 app = typer.Typer()
 
@@ -144,3 +145,43 @@ def split(
     for line in describe(made):
         say(line)
     say(f'{out}: use it with split.kind = "file" and split.file = "{out}"')
+
+
+@app.command("export-crops")
+def export_crops(
+    data: Annotated[Path, typer.Argument(help="The folder of data, in any layout.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder, or one to go on with.")],
+    crops: Annotated[str, typer.Option(help="Names, as in 557,558; all if not given.")] = "",
+    labels: Annotated[
+        str, typer.Option("-c", "--labels", help="Labels, as in mito,nuc; all if not given.")
+    ] = "",
+    padding: Annotated[
+        str, typer.Option(help="Voxels of raw around annotations: Z,Y,X, or one number.")
+    ] = "0",
+    padding_nm: Annotated[float, typer.Option(help="The same in nm.", min=0)] = 0.0,
+    voxel_size: Annotated[
+        str, typer.Option("-s", "--voxel-size", help="nm, Z,Y,X: which level of raw is taken.")
+    ] = "",
+    tiff: Annotated[bool, typer.Option("--tiff", help="Stacks in place of arrays.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings to begin with: a TOML file, or a bundled one.")
+    ] = None,
+    sets: Sets = None,
+) -> None:
+    """Write annotated crops and the raw around them as small data of their own."""
+    from baselines.data.exporting import Padding
+    from baselines.data.exporting import export_crops as export
+
+    given = [f"data.labels={names_of(labels)}"] if labels else []
+    size = triple_of(voxel_size, "--voxel-size") if voxel_size else ()
+    given += [f"data.voxel_size={list(size)}"] if size else []
+    settings = load_config(config or Path("unet2d"), [*given, *(sets or [])])
+    around = numbers_of(padding, "--padding")
+    if len(around) not in (1, 3):
+        raise DataError(f"--padding needs one number, or three, Z,Y,X, not {padding!r}.")
+    z, y, x = around * (3 // len(around))
+    written = export(
+        data, out, settings, padding=Padding((z, y, x), padding_nm), names=names_of(crops),
+        tiff=tiff, progress=say,
+    )  # fmt: skip
+    say(f"{out}: {len(written)} crops written")
