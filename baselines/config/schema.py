@@ -53,6 +53,10 @@ class DataConfig:
             "empty: every value but 0 is a semantic class."
         ),
     )
+    exclusive: tuple[str, ...] = setting(
+        (), "Labels of which one voxel has but one, a group as in 'mito,nuc,ld': where one of them "
+        "is annotated, the others are absent, even if nobody looked for them.",
+    )  # fmt: skip
     ignore: int = setting(-1, "The value of a mask that nobody annotated; -1: none.", least=-1)
     channel: int = setting(
         -1, "The channel to take of an image with several; -1: refuse.", least=-1
@@ -297,7 +301,10 @@ class PredictionConfig:
         "none", "Predict mirrored tiles, too, and average.", choices=("none", "plane", "all")
     )
     orthoplanes: bool = setting(False, "2D: planes along all three axes, averaged.")
-    uncertainty: bool = setting(False, "Write how much folds and mirrored tiles disagree.")
+    uncertainty: bool = setting(
+        False,
+        "Store how far folds and mirrored tiles disagree; of several votes, doubt is told only then.",
+    )
     output: str = setting("zarr", "What is written.", choices=("zarr", "tiff", "both"))
     thresholds: dict[str, float] = field(
         default_factory=dict,
