@@ -120,6 +120,10 @@ def _data(config: Config) -> Iterator[str]:
                 f"data.classes.{label} is {text!r}; it must be values and a kind, as in "
                 "'2:instance', '3,4:semantic' or 'ids:instance'"
             )
+    for text in data.exclusive:
+        names = [name.strip() for name in text.split(",")]
+        if len(names) < 2 or "" in names or len(set(names)) < len(names):
+            yield f"data.exclusive {text!r} must be two labels or more, as in 'mito,nuc'"
     if len(set(data.labels)) < len(data.labels):
         yield "data.labels names a label twice"
     if split.kind == "file" and not split.file:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from baselines.box import Box, box_around, common_box
 from baselines.config import DataConfig
+from baselines.data.exclusion import Known, exclude, exclusive_groups
 from baselines.data.masks import IDS, Chosen, Components, Union
 from baselines.data.sources.source import Source, SourceCrop
 from baselines.layout import DataError
@@ -114,6 +115,12 @@ def place(
             readers[name] = Chosen(_on(context.grid, level, source.kinds[name]), IDS)
     for name in labels:
         _derive(name, source, readers, known)
+    if config.exclusive:
+        groups = exclusive_groups(config.exclusive, sorted({*source.labels, *source.contains}))
+        annotated = {name: Known(reader, known[name]) for name, reader in readers.items()}
+        told = exclude(annotated, labels, groups, context.grid.shape)
+        readers = {name: label.reader for name, label in told.items()}
+        known = {name: label.box for name, label in told.items()}
     kept = [name for name in labels if name in known]
     if not kept:
         raise LeftOut(

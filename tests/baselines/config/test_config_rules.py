@@ -52,6 +52,8 @@ def load(tmp_path, *lines):
         ("prediction", "mirror = 'all'", "needs model.dims 3; the nearest is plane"),
         ("data", "planes = [5, 5]", "must be first and last + 1, as in [0, 50]"),
         ("data", "labels = ['a', 'a']", "names a label twice"),
+        ("data", "exclusive = ['mito']", "data.exclusive 'mito' must be two labels or more"),
+        ("data", "exclusive = ['a,b', 'a,a']", "data.exclusive 'a,a' must be two labels or more"),
         ("data", "classes = { mito = 'two' }", "data.classes.mito is 'two'; it must be values and"),
         ("data", "truth = '{crop}'", "data.truth needs {label}"),
         ("data", "raw = '{data}.zarr'", "data.raw has {data}; known are {dataset}"),
