@@ -85,6 +85,10 @@ BARS ?= SEG-1,INS-1,INS-2,SPD-3,SPD-5,SPD-6,SPD-7,SIZE-1
 bench-bars: $(PYTHON) ## the bars of quality, speed and size that are no tests; BARS=SPD-5,SPD-7
 	$(PYTHON) -m benchmarks.bars --only $(BARS)
 
+.PHONY: bench-ensembles
+bench-ensembles: $(PYTHON) ## five folds beside one, where uncertainty points, which images are told to be unlike
+	$(PYTHON) -m benchmarks.ensembles
+
 GPU_OPTIONS ?=
 .PHONY: bench-gpu
 bench-gpu: $(PYTHON) ## training and prediction on the GPU at hand; GPU_OPTIONS="--json FILE"
