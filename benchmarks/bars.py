@@ -343,11 +343,9 @@ def installed(asked: argparse.Namespace, folder: Path) -> Iterator[Bar]:
     """SIZE-1: files of the packages that evaluator and baselines ask for, and theirs."""
     files = (ROOT / "requirements" / f"{name}.in" for name in ("base", "evaluator", "baselines"))
     lines = (line.split("#")[0].strip() for file in files for line in file.open(encoding="utf-8"))
-    torch_needs = needed(["torch"])
-    sizes = {
-        name: size for name, size in needed([line for line in lines if line]).items()
-        if name not in torch_needs
-    }  # fmt: skip
+    sizes = needed([line for line in lines if line])
+    for name in needed(["torch"]):
+        sizes.pop(name)
     largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     what = f"beside torch; the largest {', '.join(largest)}"
     yield Bar("SIZE-1", what, sum(sizes.values()) / 1e6, 300, False, "MB")
