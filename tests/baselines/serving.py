@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
+import httpx
 from moto.server import ThreadedMotoServer
 
 
@@ -110,6 +111,8 @@ def bucket_server(
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
+    # All such servers of a process share their buckets: what an earlier one held is forgotten.
+    httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
     client = boto3.client(
         "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="key",
         aws_secret_access_key="secret",

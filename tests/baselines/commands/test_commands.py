@@ -2,12 +2,10 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 
-from baselines.cli import main
 from baselines.layout import DataFolder, Purpose
 from baselines.predicting.tiling import plan_tiling
 from baselines.runs.checkpoint import Run
@@ -15,6 +13,7 @@ from evaluator.geometry import VoxelGrid
 from evaluator.manifest import load_manifest
 from evaluator.submission import check_submission
 from evaluator.volume import create_volume, open_volume
+from tests.baselines.commands.conftest import called
 
 CROP = "phantom-hidden-1"
 TINY = (
@@ -24,47 +23,18 @@ TINY = (
 )  # fmt: skip
 
 
-def command(*arguments):
-    """Exit status of a command, as a shell would see it."""
-    before, sys.argv = sys.argv, ["baselines", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as exit_:
-        return int(exit_.code or 0)
-    finally:
-        sys.argv = before
-    return 0
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """data, run, pred and entry.zip, made by the commands.  Tests only read them."""
     folder = tmp_path_factory.mktemp("place")
     data, run, pred = folder / "data", folder / "run", folder / "pred"
     size = ("--shape", "12,64,64", "--voxel-size", "8,8,8", "--cell-size", 300, "--seed", 2)
-    assert command("phantom", data, *size, "--crops", "train:1,hidden:1") == 0
-    assert command("train", "unet2d", "--data", data, "--out", run, *TINY) == 0
-    assert command("predict", run, "--data", data, "--out", pred, "--device", "cpu") == 0
+    assert called("phantom", data, *size, "--crops", "train:1,hidden:1") == 0
+    assert called("train", "unet2d", "--data", data, "--out", run, *TINY) == 0
+    assert called("predict", run, "--data", data, "--out", pred, "--device", "cpu") == 0
     packed = ("--manifest", data / "challenge", "--out", folder / "entry.zip")
-    assert command("pack", pred, *packed) == 0
+    assert called("pack", pred, *packed) == 0
     return folder
-
-
-@pytest.fixture
-def refused(capfd):
-    """Runs a command that must fail, and gives the one sentence that it says."""
-
-    def run(*arguments):
-        capfd.readouterr()
-        status = command(*arguments)
-        said = capfd.readouterr().err
-        assert status == 2, said
-        assert "Traceback" not in said
-        (line,) = (line for line in said.splitlines() if line.startswith("error:"))
-        assert line.endswith(".")
-        return line
-
-    return run
 
 
 def test_the_entry_holds_every_target_and_is_accepted(place):
@@ -89,8 +59,7 @@ def test_every_block_is_noted_once_and_no_voxel_lies_in_two(place):
     config = Run(place / "run").config()
     tiling = plan_tiling((12, 64, 64), config.prediction, (1, 1, 1))
     lines = (place / "pred" / CROP / "progress.jsonl").read_text().splitlines()
-    *done, results = [json.loads(line)["done"] for line in lines[1:]]
-    assert results[0] == "results"
+    done = [json.loads(line)["done"] for line in lines[1:]]
     assert sorted(map(tuple, done)) == sorted(block.start for block in tiling.blocks())
     assert len(done) == 16  # 4 along Z, 2 along Y, 2 along X
     written = np.zeros((12, 64, 64), int)
@@ -103,16 +72,16 @@ def test_training_again_goes_on_from_nothing_new(place, tmp_path):
     shutil.copytree(place / "run", tmp_path / "run")
     before = (tmp_path / "run/best_model.safetensors").read_bytes()
     again = ("train", "unet2d", "--data", place / "data", "--out", tmp_path / "run", *TINY)
-    assert command(*again) == 0
+    assert called(*again) == 0
     assert (tmp_path / "run/best_model.safetensors").read_bytes() == before
 
 
-def test_predicting_again_reads_no_block_and_gives_the_same(place, tmp_path, capfd):
+def test_predicting_again_reads_no_block_and_gives_the_same(place, tmp_path, command):
     shutil.copytree(place / "pred", tmp_path / "pred")
     arguments = ("--data", place / "data", "--out", tmp_path / "pred", "--device", "cpu")
-    capfd.readouterr()
-    assert command("predict", place / "run", *arguments) == 0
-    assert "block" not in capfd.readouterr().err
+    status, said = command("predict", place / "run", *arguments)
+    assert status == 0
+    assert "block" not in said
     for name in ("cell", "mem"):
         one, two = (open_volume(f / "pred" / CROP / name).read() for f in (place, tmp_path))
         np.testing.assert_array_equal(one, two)
@@ -159,7 +128,7 @@ def test_a_model_accepts_voxels_that_differ_by_less_than_a_twentieth(place, tmp_
     raw = create_volume(tmp_path / "hidden/a/raw", grid, np.uint8, multiscale=True)
     raw[:] = np.random.default_rng(0).integers(1, 255, grid.shape, np.uint8)
     arguments = ("--data", tmp_path, "--out", tmp_path / "pred", "--device", "cpu")
-    assert command("predict", place / "run", *arguments) == 0
+    assert called("predict", place / "run", *arguments) == 0
     assert open_volume(tmp_path / "pred/a/mem").grid == grid
 
 
@@ -245,13 +214,13 @@ def test_an_entry_is_not_written_over_a_folder(place, tmp_path, refused):
     assert "entry" in refused("pack", place / "pred", *packed)
 
 
-def test_a_target_without_prediction_is_named_when_packing(place, tmp_path, capfd):
+def test_a_target_without_prediction_is_named_when_packing(place, tmp_path, command):
     shutil.copytree(place / "pred", tmp_path / "pred")
     shutil.rmtree(tmp_path / "pred" / CROP / "mito")
-    capfd.readouterr()
     packed = ("--manifest", place / "data/challenge", "--out", tmp_path / "entry.zip")
-    command("pack", tmp_path / "pred", *packed)
-    assert f"{CROP}/mito" in capfd.readouterr().err
+    status, said = command("pack", tmp_path / "pred", *packed)
+    assert status == 0
+    assert "unscored: no prediction of mito in any crop" in said
     report = check_submission(tmp_path / "entry.zip", load_manifest(place / "data/challenge"))
     assert report.targets[f"{CROP}/mito"] == "missing"
     assert report.targets[f"{CROP}/mem"] == "ok"
@@ -261,7 +230,7 @@ def test_the_hidden_truth_plays_no_part_in_a_prediction(place, tmp_path):
     shutil.copytree(place / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "data/challenge/truth.zarr")
     arguments = ("--data", tmp_path / "data", "--out", tmp_path / "pred", "--device", "cpu")
-    assert command("predict", place / "run", *arguments) == 0
+    assert called("predict", place / "run", *arguments) == 0
     one, two = (open_volume(f / "pred" / CROP / "cell").read() for f in (place, tmp_path))
     np.testing.assert_array_equal(one, two)
 
@@ -270,7 +239,7 @@ def test_the_reference_entry_does_not_look_at_the_training_crops(place, tmp_path
     shutil.copytree(place / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "data/train")
     for data, out in ((place / "data", "one"), (tmp_path / "data", "two")):
-        assert command("threshold", "--data", data, "--out", tmp_path / out) == 0
+        assert called("threshold", "--data", data, "--out", tmp_path / out) == 0
     for target in DataFolder(place / "data").manifest(Purpose.HIDDEN).targets:
         one, two = (open_volume(tmp_path / n / target.path).read() for n in ("one", "two"))
         np.testing.assert_array_equal(one, two)

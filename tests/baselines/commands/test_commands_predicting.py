@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from baselines.cli import main
 from baselines.runs.checkpoint import save_ensemble
 from tests.baselines.predicting.test_prediction import run_in
 
@@ -22,23 +21,6 @@ def place(tmp_path_factory):
     (folder / "stacks").mkdir()
     tifffile.imwrite(folder / "stacks/mine.tif", grey, photometric="minisblack")
     return folder
-
-
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Runs a command as a shell would: its exit status, and what it says."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["baselines", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            main()
-            status = 0
-        except SystemExit as exit_:
-            status = int(exit_.code or 0)
-        return status, capfd.readouterr().err
-
-    return run
 
 
 def test_a_stack_is_predicted_with_a_model_file_and_progress_is_told(place, tmp_path, command):

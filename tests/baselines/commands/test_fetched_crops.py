@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.cli import main
 from baselines.fetching.published import CELLMAP
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import (
@@ -28,22 +27,9 @@ LABELS = (Label("cell", 60, Kind.INSTANCE), Label("mem", 75, Kind.SEMANTIC))
 BOXES = {"557": ((0, 8, 8), (12, 40, 56)), "558": ((2, 16, 24), (10, 64, 64))}  # in voxels of raw
 
 
-@pytest.fixture
-def command(monkeypatch, capfd, tmp_path):
-    """Runs a command as a shell would, in an empty folder: its exit status, and what it says."""
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["baselines", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            main()
-            status = 0
-        except SystemExit as exit_:
-            status = int(exit_.code or 0)
-        return status, capfd.readouterr().err
-
-    return run
 
 
 @pytest.fixture(scope="module")
