@@ -13,11 +13,9 @@ from distributed import LocalCluster
 from baselines.config import ConfigError
 from baselines.predicting.cluster import Cluster
 from baselines.predicting.prediction import predict
-from baselines.predicting.subjects import Subject
 from baselines.predicting.team import team_of
 from evaluator.geometry import VoxelGrid
-from evaluator.volume import create_volume
-from tests.baselines.predicting.test_prediction import go, run_in, with_prediction
+from tests.baselines.predicting.test_prediction import go, noisy, run_in, with_prediction
 
 GRID = VoxelGrid((15, 80, 80), (8.0, 8.0, 8.0))
 BLOCKS = 3 * 2 * 2  # of 5 x 40 x 40
@@ -30,10 +28,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):
-    path = tmp_path_factory.mktemp("volume") / "raw"
-    grey = np.random.default_rng(0).integers(60, 180, GRID.shape).astype(np.uint8)
-    create_volume(path, GRID, np.uint8, multiscale=True)[:] = grey
-    return Subject("a", path)
+    return noisy(tmp_path_factory.mktemp("volume"), GRID)
 
 
 @pytest.fixture(scope="module")

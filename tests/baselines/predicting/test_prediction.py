@@ -47,6 +47,13 @@ def run_in(folder, settings=None, *, seed=0, voxel_size=(8.0, 8.0, 8.0), results
     return run
 
 
+def noisy(folder, grid):
+    """A volume of noise, called a."""
+    grey = np.random.default_rng(0).integers(60, 180, grid.shape).astype(np.uint8)
+    create_volume(folder / "raw", grid, np.uint8, multiscale=True)[:] = grey
+    return Subject("a", folder / "raw")
+
+
 def with_prediction(config, **prediction):
     return dataclasses.replace(
         config, prediction=dataclasses.replace(config.prediction, **prediction)

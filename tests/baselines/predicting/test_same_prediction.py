@@ -11,14 +11,12 @@ from baselines.box import Box
 from baselines.predicting.blockwise import predict_box
 from baselines.predicting.prediction import predict, prepare
 from baselines.predicting.predictors import predictor_of
-from baselines.predicting.subjects import Subject
 from baselines.predicting.team import team_of
 from baselines.predicting.tiling import Tiling
 from baselines.volumes.readers import InMemory
 from evaluator.geometry import VoxelGrid
-from evaluator.volume import create_volume
 from tests.baselines.conftest import tiny, tiny_volume
-from tests.baselines.predicting.test_prediction import CPU, run_in, with_prediction
+from tests.baselines.predicting.test_prediction import CPU, noisy, run_in, with_prediction
 
 GRID = VoxelGrid((20, 70, 90), (8.0, 8.0, 8.0))
 BLOCKS = [(5, 40, 40), (20, 70, 90), (3, 16, 64), (64, 8, 33)]
@@ -34,10 +32,7 @@ def run(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):
-    path = tmp_path_factory.mktemp("volume") / "raw"
-    grey = np.random.default_rng(0).integers(60, 180, GRID.shape).astype(np.uint8)
-    create_volume(path, GRID, np.uint8, multiscale=True)[:] = grey
-    return Subject("a", path)
+    return noisy(tmp_path_factory.mktemp("volume"), GRID)
 
 
 @pytest.fixture(scope="module")
