@@ -151,7 +151,10 @@ def _cut_out(
     for level in levels:
         near = [box for grid in grids if (box := touched(level.grid, grid)) is not None]
         if not near:
-            raise LeftOut(f"{crop.source.name} is left out: it lies outside its raw.")
+            raise LeftOut(
+                f"{crop.source.name} is left out: it lies outside its raw. Check the offsets of "
+                "both, or fetch them from one source."
+            )
         core = box_around(near)
         whole = Box((0, 0, 0), level.grid.shape)
         region = common_box(core.grown(padding.at(level.grid.voxel_size)), whole) or core

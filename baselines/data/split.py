@@ -97,7 +97,7 @@ def places_of(
     """The places of each crop by its name; see `boxes_of`."""
     names = Counter(part.name for part in parts)
     if twice := sorted(name for name, count in names.items() if count > 1):
-        raise DataError(f"crop {twice[0]} is there twice: names of crops are unique.")
+        raise DataError(f"crop {twice[0]} is there twice: names of crops are unique. Rename one.")
     parts = sorted(parts, key=lambda part: part.name)
     if settings.kind == "file":
         return _filed(parts, Path(settings.file))

@@ -87,10 +87,12 @@ def read_split(path: Path) -> SplitFile:
         table = tomllib.loads(path.read_text("utf-8"))
         rows = tuple(_row(crop) for crop in table.pop("crop", []))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path} is no split file: {error}.") from error
+        raise DataError(
+            f"{path} is no split file: {error}. `baselines split` writes one."
+        ) from error
     names = [row.name for row in rows]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path}: crop {twice[0]} is there twice.")
+        raise DataError(f"{path}: crop {twice[0]} is there twice: leave one out.")
     if not rows:
         raise DataError(f"{path} lists no crop: it needs at least one [[crop]].")
     return SplitFile(rows, table)

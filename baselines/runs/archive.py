@@ -121,7 +121,9 @@ def _files(sources: Mapping[str, list[Path]], *, state: bool) -> Iterator[tuple[
     for kind in KINDS:
         for folder in sources.get(kind, []):
             if not folder.is_dir():
-                raise ArchiveError(f"{folder} is no folder: there is nothing to export.")
+                raise ArchiveError(
+                    f"{folder} is no folder: give that of a run, of predictions or of data."
+                )
             inside = f"{kind}/{folder.resolve().name}"
             if inside in taken:
                 raise ArchiveError(
@@ -130,7 +132,9 @@ def _files(sources: Mapping[str, list[Path]], *, state: bool) -> Iterator[tuple[
             taken[inside] = folder
             found = [p for p in sorted(folder.rglob("*")) if _kept(p, folder, state=state)]
             if not found:
-                raise ArchiveError(f"{folder} holds no files: there is nothing to export.")
+                raise ArchiveError(
+                    f"{folder} holds no files, so there is nothing to export: train first."
+                )
             for path in found:
                 yield f"{inside}/{path.relative_to(folder).as_posix()}", path
 

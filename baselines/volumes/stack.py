@@ -197,7 +197,7 @@ def read_crop(plan: StackPlan, files: CropFiles) -> tuple[np.ndarray, dict[str, 
             f"{plan.folder / files.raw} is uniform: every voxel is {raw.flat[0]}; take another."
         )
     if not np.isfinite(raw).all():
-        raise DataError(f"{plan.folder / files.raw} holds NaN or infinity; grey values are finite.")
+        raise DataError(f"{plan.folder / files.raw} holds NaN or infinity; replace them.")
     found: dict[str, np.ndarray] = {}
     for path, names in _label_stacks(plan, files):
         values = _planes(read_stack(path), files, path)

@@ -35,7 +35,7 @@ def specimens_of(root: Path) -> dict[str, str]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+        raise DataError(f"{path} cannot be read: {error}. Mend it, or remove it.") from error
     if wrong := [name for name, specimen in table.items() if not isinstance(specimen, str)]:
         raise DataError(f'{path}: {wrong[0]} needs the form "dataset" = "specimen".')
     return table
