@@ -60,12 +60,14 @@ class Tally:
 def tally(probability: np.ndarray, uncertainty: np.ndarray | None = None) -> Tally:
     """Of a part of an image.
 
-    probability: the mean of the votes, uint8, 255 is 1.0.  uncertainty: the same of theirs; None:
-    there is one vote, which agrees with itself.
+    probability: the mean of the votes, uint8, 255 is 1.0.  uncertainty: its square root, twice the
+    votes' standard deviation, in the same way; None: there is one vote, which agrees with itself.
     """
     there = probability > 127
     counts = np.bincount(probability[there], minlength=256)
-    apart = 0.0 if uncertainty is None else float(uncertainty[there].sum(dtype=np.int64)) / 255
+    apart = 0.0
+    if uncertainty is not None:
+        apart = float(np.bincount(uncertainty[there], minlength=256) @ np.square(_LEVELS))
     return Tally(int(counts.sum()), float(counts @ _SPREAD), apart)
 
 

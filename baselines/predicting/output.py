@@ -1,7 +1,7 @@
 """Predictions on disk: OME-Zarr with its levels, TIFF stacks, and what they mean.
 
 OUT/<crop>/probabilities/<label>   zarr uint8, 255 is 1.0: (Z, Y, X), or (channels, Z, Y, X)
-OUT/<crop>/uncertainty/<label>     zarr uint8, 255 is the most that votes can disagree
+OUT/<crop>/uncertainty/<label>     zarr uint8, 255 x twice the standard deviation of the votes
 OUT/<crop>/<label>                 OME-Zarr: masks (0, 1), or ids
 OUT/<crop>/<label>.tif             the same as a stack
 OUT/<crop>/segmentation.tif        the id of the label that is most probable at each voxel, 0: none

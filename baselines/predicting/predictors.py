@@ -23,9 +23,9 @@ def predictor_of(
 ) -> Predictor:  # fmt: skip
     """A function from normalised raw (N, 1, Z, Y, X) to probabilities (N, C, Z, Y, X) on a device.
 
-    Several models and mirrored tiles are averaged.  uncertain: channels whose variance over them
-    is added behind the C, times 4, so that it lies in 0 .. 1: a variance of 1/4 is the most there
-    can be.
+    Several models and mirrored tiles are averaged.  uncertain: channels whose standard deviation
+    over them is added behind the C, times 2, so that it lies in 0 .. 1: 1/2 is the most there can
+    be.  In eight bits, variances would be too small to be told apart.
     """
     return Committee(
         tuple(model.eval() for model in models), device, bf16, MIRRORED[mirror], uncertain
@@ -61,7 +61,7 @@ class Committee:
                 yield probability.flip(axes) if axes else probability
 
     def _with_doubt(self, raw: Tensor) -> Tensor:
-        """The mean and, by Welford's running sums, four times the variance of some channels."""
+        """The mean and, by Welford's running sums, twice the deviation of some channels."""
         channels = list(self.uncertain)
         for n, vote in enumerate(self.votes(raw), start=1):
             if n == 1:
@@ -70,7 +70,7 @@ class Committee:
             before = vote[:, channels] - mean[:, channels]
             mean += (vote - mean) / n
             squares += before * (vote[:, channels] - mean[:, channels])
-        return torch.cat([mean, (4 * squares / n).clamp(0, 1)], dim=1)
+        return torch.cat([mean, (4 * squares / n).clamp(0, 1).sqrt()], dim=1)
 
 
 def _mean(votes: Iterator[Tensor]) -> Tensor:

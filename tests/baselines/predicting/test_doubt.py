@@ -15,7 +15,7 @@ def votes(seed=0):
 
 def test_uncertainty_and_doubt_are_means_over_what_is_more_likely_than_not():
     seen = votes()
-    found = tally(stored(seen.mean(0)), stored(4 * seen.var(0)))
+    found = tally(stored(seen.mean(0)), stored(2 * seen.std(0)))
     there = stored(seen.mean(0)) > 127
     assert found.voxels == there.sum()
     assert found.mean_uncertainty == pytest.approx(4 * seen.var(0)[there].mean(), abs=0.002)
@@ -25,7 +25,7 @@ def test_uncertainty_and_doubt_are_means_over_what_is_more_likely_than_not():
 
 def test_together_they_are_the_spread_of_the_mean_vote():
     seen = votes(1)
-    found, mean = tally(stored(seen.mean(0)), stored(4 * seen.var(0))), seen.mean(0)
+    found, mean = tally(stored(seen.mean(0)), stored(2 * seen.std(0))), seen.mean(0)
     there = stored(mean) > 127
     both = found.mean_uncertainty + found.mean_doubt
     assert both == pytest.approx((4 * mean * (1 - mean))[there].mean(), abs=0.002)
@@ -39,7 +39,7 @@ def test_one_vote_has_doubt_alone_and_a_sure_one_none():
 
 
 def test_parts_of_an_image_add_up_to_the_whole():
-    mean, apart = stored(votes().mean(0)), stored(4 * votes().var(0))
+    mean, apart = stored(votes().mean(0)), stored(2 * votes().std(0))
     parts = [tally(mean[z : z + 1], apart[z : z + 1]) for z in range(len(mean))]
     together, whole = sum(parts, Tally()), tally(mean, apart)
     assert together.voxels == whole.voxels

@@ -219,10 +219,10 @@ def test_an_ensemble_predicts_the_mean_and_where_its_members_disagree(phantom, t
     go(runs, subjects, tmp_path / "all", uncertainty=True)
     votes = np.stack([stored(tmp_path / f"out-{n}") / 255 for n in range(3)])
     np.testing.assert_allclose(stored(tmp_path / "all") / 255, votes.mean(0), atol=1.1 / 255)
-    # Where tiles overlap, variances are blended, which is not the variance of what was blended.
+    # Where tiles overlap, deviations are blended, which is not that of what was blended.
     near = (slice(None), slice(0, 24), slice(0, 24))
     doubt = stored(tmp_path / "all", kind="uncertainty") / 255
-    np.testing.assert_allclose(doubt[near], 4 * votes.var(0)[near], atol=0.01)
+    np.testing.assert_allclose(doubt[near], 2 * votes.std(0)[near], atol=0.01)
     assert doubt.std() > 0
 
 

@@ -63,27 +63,27 @@ def test_mirrored_tiles_are_turned_back_before_they_are_averaged(mirror, votes):
     torch.testing.assert_close(predict(Leaning(), raw=raw, mirror=mirror), expected)
 
 
-def test_doubt_is_four_times_the_variance_over_the_votes_of_the_channels_asked_for():
+def test_what_is_added_is_twice_the_deviation_of_the_votes_of_the_channels_asked_for():
     models = [Constant(0.1, 0.3, 0.0001), Constant(0.5, 0.3, 0.9999)]
     found = predict(*models, uncertain=(0, 2))
     assert found.shape[1] == 3 + 2
     torch.testing.assert_close(found[0, :3, 0, 0, 0], torch.tensor([0.3, 0.3, 0.5]))
     # (0.1 - 0.3)² = (0.5 - 0.3)² = 0.04; votes of 0 and 1 are the most that can be.
-    assert found[0, 3, 0, 0, 0].item() == pytest.approx(0.16, abs=1e-5)
+    assert found[0, 3, 0, 0, 0].item() == pytest.approx(0.4, abs=1e-5)
     assert found[0, 4, 0, 0, 0].item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_doubt_and_mean_are_those_of_all_votes_together():
+def test_deviation_and_mean_are_those_of_all_votes_together():
     torch.manual_seed(1)
     raw = torch.randn(1, 1, 4, 4, 4)
     both = predict(Leaning(), Constant(0.4), raw=raw, mirror="all", uncertain=(0,))
     votes = [raw.flip(a).roll((1, 1, 1), (2, 3, 4)).flip(a).sigmoid() for a in MIRRORED["all"]]
     votes = torch.stack([*votes, *[torch.full_like(raw, 0.4)] * 8])
     torch.testing.assert_close(both[:, :1], votes.mean(0))
-    torch.testing.assert_close(both[:, 1:], 4 * votes.var(0, correction=0))
+    torch.testing.assert_close(both[:, 1:], 2 * votes.std(0, correction=0))
     assert both.min() >= 0
 
 
-def test_networks_that_agree_have_no_doubt():
+def test_networks_that_agree_deviate_by_nothing():
     found = predict(Constant(0.3), Constant(0.3), uncertain=(0,))
     assert found[:, 1].max() < 1e-6

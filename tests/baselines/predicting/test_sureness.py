@@ -92,7 +92,7 @@ def test_an_ensemble_tells_uncertainty_and_the_doubt_that_its_members_have_by_th
     mean, apart = stored(tmp_path / "out"), stored(tmp_path / "out", kind="uncertainty")
     there, p = mean > 127, mean[mean > 127] / 255
     found = content["labels"]["mem"]
-    assert found["uncertainty"] == pytest.approx(apart[there].mean() / 255, abs=1e-5)
+    assert found["uncertainty"] == pytest.approx(((apart[there] / 255) ** 2).mean(), abs=1e-5)
     assert found["doubt"] == pytest.approx(
         (4 * p * (1 - p)).mean() - found["uncertainty"], abs=2e-5
     )
