@@ -1,5 +1,4 @@
-"""The bars that baselines have to clear and that are too long, or too much a matter of the
-machine, for a test: each is measured and compared with what was asked for.
+"""Bars for baselines that are too long, or too much a matter of the machine, for a test.
 
     python -m benchmarks.bars [--only SEG-1,SPD-7] [--plane 2048]
 
@@ -9,8 +8,7 @@ machine, for a test: each is measured and compared with what was asked for.
 - INS-2  Objects decoded block by block against those of the whole volume.
 - SPD-3  Memory of a whole `baselines predict`, eight labels, when the volume is twice as deep.
 - SPD-5  What the training loop takes beside the network, its loss and its update.
-- SPD-6  Start of `import baselines` and of `--help`; grey values of a TIFF.
-- SPD-7  Decoding of probabilities to objects.
+- SPD-6  Start of `import baselines` and of `--help`; grey values of a TIFF.  SPD-7  Decoding.
 - SIZE-1 What is installed beside torch and what torch needs itself.
 
 Seconds are of the processor.  Ends with 1 if a bar is missed.
@@ -98,14 +96,14 @@ def made_up_specimen(asked: argparse.Namespace, folder: Path) -> Iterator[Bar]:
     data = folder / "data"
     write_phantom(data, PhantomPlan(), progress=lambda _: None)
     monai = ("model.name='monai:BasicUNet'", *networks.OTHERS)
-    for config, seconds, limit in (("unet2d", 60.0, 0.85), ("unet3d", 120.0, 0.80)):
+    for config, seconds, limit in (("unet2d", 60, 0.85), ("unet3d", 120, 0.80)):
         ours, other = (
             dice_after(seconds, folder / f"{config}-{n}", config, data, settings)
             for n, settings in enumerate(((), monai))
         )
         said = " ".join(f"{name} {value:.2f}" for name, value in ours.items())
         mean = statistics.mean(ours.values())
-        yield Bar("SEG-1", f"{config}, {seconds:.0f} s: mean Dice ({said})", mean, limit)
+        yield Bar("SEG-1", f"{config}, {seconds} s: mean Dice ({said})", mean, limit)
         more = mean - statistics.mean(other.values())
         yield Bar("SEG-1", f"{config}: Dice more than MONAI's BasicUNet", more, -0.01)
 
