@@ -284,7 +284,7 @@ def update_alone(config: Config, data: Path) -> float:
     labels, crops = load_crops(DataFolder(data), config, progress=lambda _: None)
     config = filled(config, DataFolder(data), labels, crops)
     model = network_of(config)
-    model.place(CPU)
+    model.place(CPU, trains=True)
     optimizer, heads = make_optimizer(model, config), heads_in(config)
     batch = Patches(crops, labels, config).batch(0)
     bf16 = use_bf16(config.training.precision, CPU)

@@ -22,7 +22,7 @@ from baselines.data.crops import TrainingCrop
 from baselines.models import Network
 from baselines.runs.checkpoint import Run, heads_in
 from baselines.runs.curves import draw_curves
-from baselines.runs.devices import Pace, compiled, is_out_of_memory, peak_memory_gb, use_bf16
+from baselines.runs.devices import Pace, compiled, is_out_of_memory, peak_memory_gb
 from baselines.runs.diagnosis import memory_hints
 from baselines.runs.journal import Event, Noted, Sink, Trained, Validated
 from baselines.runs.weights import load_weights
@@ -33,7 +33,13 @@ from baselines.training.ranks import Ranks
 from baselines.training.sampling import Batch, Patches
 from baselines.training.schedule import Schedule, learning_rate
 from baselines.training.standing import Due, Standing, Untold, on_cpu
-from baselines.training.updates import follow, gradients, make_optimizer, step
+from baselines.training.updates import (
+    follow,
+    gradients,
+    learns_in_bf16,
+    make_optimizer,
+    step,
+)
 from baselines.training.validation import Tuned, Validation, tune_objects, validate
 
 TELL_EVERY = 20  # iterations
@@ -59,7 +65,7 @@ class Trainer:
         self.model = model
         self.forward = compiled(ranks.wrap(model), config.training.compile, device)
         self.pace = Pace(device)
-        self.bf16 = use_bf16(config.training.precision, device)
+        self.bf16 = learns_in_bf16(config, model, device)
         self.optimizer = make_optimizer(model, config)
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
         self.patches = Patches(

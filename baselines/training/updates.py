@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.config import Config
+from baselines.config import Config, ConfigError
+from baselines.models.network import Network
 from baselines.objects.heads import Heads
 from baselines.objects.targets import make_targets
+from baselines.runs.devices import use_bf16
 from baselines.training.losses import alone, chosen, loss_of
 from baselines.training.sampling import Batch
 
@@ -41,6 +43,48 @@ def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
             groups, lr=rate, weight_decay=decay, decoupled_weight_decay=True, capturable=fused
         )
     return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=fused)
+
+
+def learns_in_bf16(config: Config, model: Network, device: torch.device) -> bool:
+    """Whether gradients are computed in bfloat16; where they would be wrong they are not.
+
+    On a CPU torch 2.13 reads the gradient of a convolution's weights from memory that nobody wrote
+    where a volume has 2 planes.  Raises ConfigError if bfloat16 was asked for there.
+    """
+    precision = config.training.precision
+    bf16 = use_bf16(precision, device)
+    if not bf16 or device.type != "cpu" or not _sees_less_than_its_kernel(config, model):
+        return bf16
+    if precision == "auto":
+        return False
+    raise ConfigError(
+        f"training.precision = 'bf16' does not work on a CPU for patches of "
+        f"{list(config.training.patch)}: a level of the network has fewer planes than its kernels. "
+        "Set training.precision = 'fp32' or 'auto', or take larger patches."
+    )
+
+
+def _sees_less_than_its_kernel(config: Config, model: Network) -> bool:
+    """True if a 3D convolution gets an axis shorter than its kernel from a patch of training."""
+    short: list[bool] = []
+
+    def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, nn.Conv3d)
+        sizes = zip(given[0].shape[2:], layer.kernel_size, strict=True)
+        short.append(any(size < kernel for size, kernel in sizes))
+
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv3d)]
+    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    trained = model.training
+    z, y, x = config.training.patch
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 1, z + 2 * config.model.context, y, x))
+    finally:
+        model.train(trained)
+        for hook in hooks:
+            hook.remove()
+    return any(short)
 
 
 def gradients(

@@ -5,15 +5,22 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.config import Config, build
+from baselines.config import Config, ConfigError, build
 from baselines.models import build_model
 from baselines.objects.heads import heads_of
 from baselines.objects.targets import make_targets
-from baselines.runs.devices import choose_device
+from baselines.runs.devices import choose_device, use_bf16
 from baselines.training.augment import augment
 from baselines.training.losses import loss_of
 from baselines.training.sampling import Batch
-from baselines.training.updates import follow, gradients, make_optimizer, mask_counts, step
+from baselines.training.updates import (
+    follow,
+    gradients,
+    learns_in_bf16,
+    make_optimizer,
+    mask_counts,
+    step,
+)
 from evaluator.manifest import Kind
 from tests.baselines.conftest import tiny
 
@@ -243,3 +250,35 @@ def test_a_gpu_is_not_waited_for_between_two_updates(representation):
             step(optimizer, rate=1e-3, clip=1.0)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+def volumes(planes, precision):
+    """A network of two levels for patches of so many planes, and its settings."""
+    settings = {
+        "model": {"dims": 3, "width": 8, "levels": 2, "stem": 1},
+        "training": {"patch": [planes, 16, 16], "precision": precision},
+    }
+    config = build(Config, settings, where="")
+    return config, build_model(config.model, channels=1, voxel_size=CUBES, patch=(planes, 16, 16))
+
+
+def test_volumes_of_too_few_planes_are_not_learnt_in_bfloat16_on_a_cpu():
+    cpu = torch.device("cpu")
+    config, net = volumes(2, "auto")
+    net.train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert not learns_in_bf16(config, net, cpu)
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    with pytest.raises(ConfigError, match=r"fewer planes than its kernels.*'fp32' or 'auto'"):
+        learns_in_bf16(*volumes(2, "bf16"), cpu)
+
+
+@pytest.mark.parametrize("precision", ["auto", "bf16", "fp32"])
+def test_other_volumes_are_learnt_as_asked_for(precision):
+    cpu = torch.device("cpu")
+    assert learns_in_bf16(*volumes(8, precision), cpu) == use_bf16(precision, cpu)
+
+
+def test_planes_are_learnt_as_asked_for():
+    assert learns_in_bf16(tiny(precision="bf16"), network(), torch.device("cpu"))
