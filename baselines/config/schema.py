@@ -57,10 +57,6 @@ class DataConfig:
         (), "Labels of which one voxel has but one, a group as in 'mito,nuc,ld': where one of them "
         "is annotated, the others are absent, even if nobody looked for them.",
     )  # fmt: skip
-    exclusive: tuple[str, ...] = setting(
-        (), "Labels of which one voxel has but one, a group as in 'mito,nuc,ld': where one of them "
-        "is annotated, the others are absent, even if nobody looked for them.",
-    )  # fmt: skip
     ignore: int = setting(-1, "The value of a mask that nobody annotated; -1: none.", least=-1)
     channel: int = setting(
         -1, "The channel to take of an image with several; -1: refuse.", least=-1
