@@ -303,7 +303,8 @@ class PredictionConfig:
     orthoplanes: bool = setting(False, "2D: planes along all three axes, averaged.")
     uncertainty: bool = setting(
         False,
-        "Store how far folds and mirrored tiles disagree; of several votes, doubt is told only then.",
+        "Store how far folds and mirrored tiles disagree; of several votes, doubt is told only "
+        "then.",
     )
     output: str = setting("zarr", "What is written.", choices=("zarr", "tiff", "both"))
     thresholds: dict[str, float] = field(
