@@ -171,7 +171,7 @@ class ObjectsConfig:
     """How instance labels are learnt and become objects."""
 
     representation: str = setting(
-        "components", "bcd: mask, contour and distance, then watershed; affinity: affinities, "
+        "bcd", "bcd: mask, contour and distance, then watershed; affinity: affinities, "
         "then mutex watershed; components: a mask with gaps, then connected components.",
         choices=("bcd", "affinity", "components"),
     )  # fmt: skip
