@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluator.digest import json_digest
+from evaluator.digest import canonical_json, json_digest
 from evaluator.errors import EvaluatorError
 from evaluator.manifest import NAME, Kind, Label
 from evaluator.scores import SCHEMA, Result, Status, Sums, label_score
@@ -110,7 +110,7 @@ def saved(name: str, values: Any) -> Saved:
     result = Saved(name, values)
     try:
         _look_through(result)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise EvaluatorError(
             f"{name} is a damaged result ({type(error).__name__}: {str(error)[:80]}). "
             "Write it again with `evaluator score --json`."
@@ -120,6 +120,7 @@ def saved(name: str, values: Any) -> Saved:
 
 def _look_through(result: Saved) -> None:
     """Raises one of a few errors if something is not where every result has it."""
+    canonical_json(result.values)  # refuses what is no number, which 1e999 becomes
     for key in ("protocol", "evaluator", "manifest", "truth", "submission"):
         _text(result.values[key])
     for row in result.rows:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -71,6 +71,7 @@ def tell_everything(told: Saved) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(path=st.sampled_from(PLACES), value=JSON)
+@example(path=("beside", "instance"), value=float("inf"))
 def test_a_result_with_anything_anywhere_is_refused_or_told(path, value):
     try:
         told = saved("r.json", changed(path, value))
