@@ -9,7 +9,7 @@ from baselines.config.schema import Config
 USUAL_BATCH = {2: (4, 8), 3: (1, 8)}  # volumes are larger than planes
 USUAL_PATCH = (64, 256)
 USUAL_LR = (1e-5, 2e-3)
-SHORT = 2000  # iterations: so few learn more from larger steps than is usual
+SHORT = 1500  # iterations: so few learn more from larger steps than is usual
 SHORT_LR = (1e-5, 5e-3)
 SGD_LR = (1e-3, 1e-1)
 USUAL_EPOCHS = (10, 500)
