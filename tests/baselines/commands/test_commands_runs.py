@@ -199,7 +199,7 @@ def test_a_window_of_three_planes_trains_volumes(phantom, tmp_path):
         (("--patch", "1,64,64", "--window", "1,64,64"), "--patch and --window say the same"),
         (("--window", "3,129"), "--window needs three numbers"),
         (("--patch", "1,64.5,64"), "--patch needs whole numbers"),
-        (("--set", "training.save_every=7"), "does not divide the 600 iterations; the nearest"),
+        (("--set", "training.save_every=7"), "does not divide the 1200 iterations; the nearest"),
         (("--set", "preset=fats"), "did you mean fast?"),
     ],
 )

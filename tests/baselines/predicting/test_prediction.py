@@ -103,9 +103,8 @@ def test_probabilities_are_those_of_the_network_at_every_voxel(run, predicted, p
         middle = model.eval()(torch.from_numpy(whole[None, None, :, :32, :32]))[0].sigmoid()
     # Far from the next tile, the first one alone decides.
     near = (slice(None), slice(0, 32 - settings.overlap[1]), slice(0, 32 - settings.overlap[2]))
-    np.testing.assert_allclose(
-        stored(predicted)[near] / 255, middle[1][near], atol=0.5 / 255 + 1e-5
-    )
+    mem = middle[run.heads().names.index("mem")]
+    np.testing.assert_allclose(stored(predicted)[near] / 255, mem[near], atol=0.5 / 255 + 1e-5)
 
 
 def test_objects_are_numbered_and_masks_are_not(predicted):
@@ -320,7 +319,7 @@ def test_more_objects_than_can_be_scored_in_time_are_told_of(run, phantom, tmp_p
 def test_a_prediction_that_fills_the_disk_is_told_of(run, phantom, tmp_path, monkeypatch):
     monkeypatch.setattr(prediction, "LARGE_GB", 1e-5)
     said = go([run], hidden_crops(phantom), tmp_path)
-    assert any("GB on disk: 2 channels" in line for line in said)
+    assert any("GB on disk: 4 channels" in line for line in said)
 
 
 def test_a_volume_far_coarser_than_the_model_sees_is_refused(run, tmp_path):

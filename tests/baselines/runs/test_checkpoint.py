@@ -72,7 +72,7 @@ def test_an_untrained_run_says_so(tmp_path):
 def test_settings_say_which_channels_the_network_has(tmp_path):
     run = begun(tmp_path, kinds={"cell": "instance", "mem": "semantic"})
     assert run.heads() == heads_in(run.config())
-    assert run.heads().names == ("cell", "mem")
+    assert run.heads().names == ("cell", "cell/contour", "cell/distance", "mem")
 
 
 def test_both_formats_hold_the_same_weights(tmp_path):
