@@ -20,14 +20,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from baselines.box import Box, box_around, common_box
 from baselines.config import Config
 from baselines.data.exported import CutOut, FolderOfCrops, FolderOfStacks, Looked
-from baselines.data.placing import LeftOut, OpenCrop, open_crop, place
+from baselines.data.placing import LeftOut, OpenCrop, open_crop, place, raw_around
 from baselines.data.sources import Source, SourceCrop, open_source
 from baselines.layout import DataError, crop_of
 from baselines.progress import Progress
-from baselines.volumes.levels import OnGrid, box_on, ranked, touched, triple, window
+from baselines.volumes.levels import OnGrid, box_on, triple, window
 from evaluator.cellmap import labels_toml
 from evaluator.errors import meant
 from evaluator.geometry import Nanometres, Shape, VoxelGrid
@@ -146,27 +145,10 @@ def _cut_out(
 ) -> CutOut:
     """Raw around annotations at the level that suits them, and annotations at their own voxels."""
     size = triple(config.data.voxel_size or crop.voxel_size)
-    levels = ranked(crop.raw.levels, size, coarsest=config.data.coarsest)
     grids = [image.finest for image in crop.labels.values()]
-    for level in levels:
-        near = [box for grid in grids if (box := touched(level.grid, grid)) is not None]
-        if not near:
-            raise LeftOut(
-                f"{crop.source.name} is left out: it lies outside its raw. Check the offsets of "
-                "both, or fetch them from one source."
-            )
-        core = box_around(near)
-        whole = Box((0, 0, 0), level.grid.shape)
-        region = common_box(core.grown(padding.at(level.grid.voxel_size)), whole) or core
-        data = level.data(core, region)
-        if data is not None:
-            raw = window(level, data)
-            return CutOut(_named(crop.source), raw, dict(_inside(crop, raw.grid)))
-    raise LeftOut(
-        f"{crop.source.name} is left out: {crop.raw.where} has no data there at voxels of up to "
-        f"{config.data.coarsest:g} times {size} nm: get it with `baselines fetch`, or set "
-        "data.coarsest."
-    )
+    level, _, data = raw_around(crop, grids, size, padding.at, config.data)
+    raw = window(level, data)
+    return CutOut(_named(crop.source), raw, dict(_inside(crop, raw.grid)))
 
 
 def _inside(crop: OpenCrop, raw: VoxelGrid) -> Iterator[tuple[str, OnGrid]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from baselines.box import Box, box_around, common_box
@@ -161,6 +161,26 @@ def _context(
     crop: OpenCrop, grids: Sequence[VoxelGrid], size: Nanometres, margin: Shape, config: DataConfig
 ) -> tuple[OnGrid, Box]:
     """Raw around annotations at the model's voxels, and the box of it that has data."""
+
+    def reach(voxel_size: Nanometres) -> Shape:
+        pairs = zip(margin, size, voxel_size, strict=True)
+        z, y, x = (math.ceil(m * new / old) for m, new, old in pairs)
+        return (z, y, x)
+
+    level, region, data = raw_around(crop, grids, size, reach, config)
+    return _at(level, region, data, grids, size)
+
+
+def raw_around(
+    crop: OpenCrop, grids: Sequence[VoxelGrid], size: Nanometres,
+    margin: Callable[[Nanometres], Shape], config: DataConfig,
+) -> tuple[Level, Box, Box]:  # fmt: skip
+    """The level of raw that suits voxels of a size, its box around annotations, and the box of
+    that which has data.
+
+    margin: voxels (Z, Y, X) beside the annotations, at voxels of a size in nm.
+    Raises LeftOut.
+    """
     levels = ranked(crop.raw.levels, size, coarsest=config.coarsest)
     for level in levels:
         near = [box for grid in grids if (box := touched(level.grid, grid)) is not None]
@@ -169,13 +189,11 @@ def _context(
                 f"{crop.source.name} is left out: it lies outside its raw. Check the offsets of "
                 "both, or fetch them from one source."
             )
-        core = box_around(near)
-        reach = zip(margin, size, level.grid.voxel_size, strict=True)
-        z, y, x = (math.ceil(m * new / old) for m, new, old in reach)
-        region = common_box(core.grown((z, y, x)), Box((0, 0, 0), level.grid.shape)) or core
+        core, whole = box_around(near), Box((0, 0, 0), level.grid.shape)
+        region = common_box(core.grown(margin(level.grid.voxel_size)), whole) or core
         data = level.data(core, region)
         if data is not None:
-            return _at(level, region, data, grids, size)
+            return level, region, data
     if levels:
         raise LeftOut(
             f"{crop.source.name} is left out: {crop.raw.where} has no data there at "
