@@ -19,17 +19,13 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.metadata
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -39,7 +35,7 @@ from packaging.requirements import Requirement
 from scipy.ndimage import gaussian_filter
 
 from baselines.box import Box
-from baselines.config import Config, ObjectsConfig, build, load_config
+from baselines.config import Config, ObjectsConfig, load_config
 from baselines.data.crops import load_crops
 from baselines.inspecting.grey import measure_grey
 from baselines.layout import DataFolder
@@ -49,7 +45,7 @@ from baselines.objects.stitching import stitch
 from baselines.objects.targets import contours
 from baselines.objects.tuning import Volume, tune
 from baselines.phantoms.phantom import PhantomPlan, write_phantom
-from baselines.runs.checkpoint import Run, fingerprint_of, heads_in, network_of
+from baselines.runs.checkpoint import Run, heads_in, network_of
 from baselines.runs.devices import use_bf16
 from baselines.runs.journal import Event, Trained
 from baselines.training.sampling import Patches
@@ -58,13 +54,12 @@ from baselines.training.updates import gradients, make_optimizer, step
 from baselines.volumes.components import components
 from baselines.volumes.images import open_image
 from benchmarks import baselines as networks
+from benchmarks.cells import CUBE, cells, head_of, seen
+from benchmarks.memory import ROOT, ended, peak_of_predict, run_of_eight_labels, write_ramp
 from benchmarks.representations import Task, f1, predicted, trained
-from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind
-from evaluator.volume import create_volume, open_volume
-from tests.baselines.cells import CUBE, cells, head_of, seen
+from evaluator.volume import open_volume
 
-ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 LOW = Thresholds(seed_mask=0.5, seed_contour=0.5)
 TOUCHING, DENSE = 7.0, np.inf  # radius of objects, voxels
@@ -210,48 +205,14 @@ def apart(whole: np.ndarray, parts: np.ndarray) -> float:
 
 
 def twice_as_deep(asked: argparse.Namespace, folder: Path) -> Iterator[Bar]:
-    """SPD-3: the command as a process; a network of few channels, as it is memory that counts."""
-    labels = [f"label{n}" for n in range(8)]
-    table: dict[str, Any] = {
-        "data": {"labels": labels, "voxel_size": list(CUBE)},
-        "model": {"width": 8, "levels": 1, "stem": 2},
-        "training": {"patch": [1, 64, 64]},
-    }
-    config = build(Config, table, where="")
-    run, model = Run(folder / "run"), network_of(config)
-    run.folder.mkdir()
-    run.begin(config)
-    run.save_best(model.state_dict(), fingerprint_of(config, model))
-    run.save_results({"thresholds": dict.fromkeys(labels, 0.5)})
-    few, many = (peak_of_predict(folder, run, depth, asked.plane) for depth in (64, 128))
+    """SPD-3: 64 and 128 planes."""
+    run, peaks = run_of_eight_labels(folder / "run"), []
+    for depth in (64, 128):
+        write_ramp(folder / f"raw-{depth}", depth, asked.plane)
+        peaks.append(peak_of_predict(run, folder / f"raw-{depth}", folder / f"out-{depth}"))
+    few, many = peaks
     what = f"predict, 8 labels of {asked.plane} x {asked.plane}"
     yield Bar("SPD-3", f"{what}: 128 planes beside 64 ({few:.0f} MB)", many / few, 1.1, False)
-
-
-def peak_of_predict(folder: Path, run: Run, depth: int, plane: int) -> float:
-    """Most MB resident of `baselines predict` on a volume of so many planes."""
-    grid = VoxelGrid((depth, plane, plane), CUBE)
-    array = create_volume(folder / f"raw-{depth}", grid, np.uint8, multiscale=True)
-    rows = np.linspace(60, 180, plane)[:, None] + np.linspace(0, 60, plane)
-    for z in range(0, depth, 64):
-        array[z : z + 64] = np.broadcast_to(rows, (64, plane, plane)).astype(np.uint8)
-    words = [
-        "-m", "baselines", "predict", str(run.folder), "--image", str(folder / f"raw-{depth}"),
-        "--out", str(folder / f"out-{depth}"), "--device", "cpu",
-    ]  # fmt: skip
-    return float(ended([sys.executable, *words]).ru_maxrss) / 1024
-
-
-def ended(words: list[str]) -> resource.struct_rusage:
-    """What a process used.  Raises RuntimeError with what it said if it failed."""
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(words, stdout=said, stderr=said, cwd=ROOT)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            said.seek(0)
-            raise RuntimeError(said.read().decode())
-    return used
 
 
 def around_the_network(asked: argparse.Namespace, folder: Path) -> Iterator[Bar]:

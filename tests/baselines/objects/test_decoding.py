@@ -12,7 +12,7 @@ from baselines.objects.decoding import (
 )
 from baselines.objects.heads import AFFINITY, BCD, COMPONENTS
 from baselines.volumes.components import components
-from tests.baselines.cells import cells, head_of, seen
+from benchmarks.cells import cells, head_of, seen
 
 
 def two_bars():

@@ -13,7 +13,7 @@ from baselines.objects.targets import contours, make_targets
 from baselines.objects.tuning import Volume, tune
 from baselines.training.losses import loss_of
 from baselines.volumes.components import components
-from tests.baselines.cells import CUBE, cells, head_of
+from benchmarks.cells import CUBE, cells, head_of
 
 PATCH = (8, 32, 32)
 MODEL = ModelConfig(dims=3, width=8, levels=2, stem=1)

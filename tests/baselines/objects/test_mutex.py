@@ -5,7 +5,7 @@ import pytest
 from baselines.objects.agreement import panoptic_quality
 from baselines.objects.heads import AFFINITY
 from baselines.objects.mutex import mutex_watershed, planes_joined
-from tests.baselines.cells import CUBE, cells, head_of, seen
+from benchmarks.cells import CUBE, cells, head_of, seen
 
 HEAD = head_of(AFFINITY)
 

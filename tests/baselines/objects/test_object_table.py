@@ -8,8 +8,8 @@ from baselines.layout import DataError
 from baselines.objects import object_table as module
 from baselines.objects.object_table import Brightness, object_table, write_table
 from baselines.volumes.readers import InMemory
+from benchmarks.cells import cells
 from evaluator.geometry import VoxelGrid
-from tests.baselines.cells import cells
 
 
 def table(ids, raw=None, **grid):

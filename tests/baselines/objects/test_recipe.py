@@ -7,8 +7,8 @@ from baselines.layout import DataError
 from baselines.objects.decoding import Thresholds, objects_of
 from baselines.objects.heads import BCD, SEMANTIC, Head
 from baselines.objects.recipe import Recipe, keep_recipe, make_label, recipe_of
+from benchmarks.cells import CUBE, cells, head_of, seen
 from evaluator.manifest import Kind
-from tests.baselines.cells import CUBE, cells, head_of, seen
 
 LOW = Thresholds(seed_mask=0.5, seed_contour=0.5)
 

@@ -10,7 +10,7 @@ from baselines.objects.agreement import panoptic_quality
 from baselines.objects.decoding import Thresholds, objects_of
 from baselines.objects.heads import AFFINITY, BCD, COMPONENTS
 from baselines.objects.stitching import joins, stitch
-from tests.baselines.cells import cells, head_of, seen
+from benchmarks.cells import cells, head_of, seen
 
 LOW = Thresholds(seed_mask=0.5, seed_contour=0.5)
 

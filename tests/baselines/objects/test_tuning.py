@@ -5,7 +5,7 @@ from baselines.objects.agreement import panoptic_quality
 from baselines.objects.decoding import Thresholds, objects_of
 from baselines.objects.heads import AFFINITY, BCD, COMPONENTS
 from baselines.objects.tuning import Volume, tune
-from tests.baselines.cells import cells, head_of, seen
+from benchmarks.cells import cells, head_of, seen
 
 IDS = cells((24, 40, 40), 30, radius=8)
 

@@ -6,7 +6,7 @@ from baselines.objects.decoding import Thresholds, seeds_of
 from baselines.objects.heads import BCD
 from baselines.objects.watershed import flood, seed_mask
 from baselines.volumes.components import components
-from tests.baselines.cells import cells, head_of, seen
+from benchmarks.cells import cells, head_of, seen
 
 
 def probabilities(mask, contour, distance):

@@ -1,7 +1,6 @@
 """What prediction costs: memory that does not grow with the volume, time beside MONAI's."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,18 +12,16 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from baselines.box import Box
-from baselines.config import Config, build
 from baselines.predicting.blockwise import predict_box
 from baselines.predicting.predictors import predictor_of
 from baselines.predicting.tiling import Tiling
-from baselines.runs.checkpoint import Run, fingerprint_of, network_of
 from baselines.volumes.light import Light
 from baselines.volumes.readers import InMemory
+from benchmarks.memory import LABELS, peak_of_predict, run_of_eight_labels, write_ramp
 from evaluator.geometry import VoxelGrid
 from evaluator.volume import create_volume, open_volume
 
 CPU = torch.device("cpu")
-CUBE = (8.0, 8.0, 8.0)
 SWEEP = """
 import json, sys
 from pathlib import Path
@@ -33,6 +30,7 @@ from baselines.predicting.blockwise import stream
 from baselines.volumes.light import Light
 from baselines.predicting.output import create_stored
 from baselines.predicting.tiling import Tiling, columns
+from benchmarks.memory import LABELS, peak_of_predict, run_of_eight_labels, write_ramp
 from evaluator.geometry import VoxelGrid
 from evaluator.volume import open_volume
 torch.set_num_threads(1)
@@ -71,40 +69,16 @@ def test_memory_does_not_grow_when_the_volume_does(tmp_path):
     assert many["mb"] < 300
 
 
-def peak_of_predict(folder, run, depth):
-    """Most MB resident of the command as a process: eight labels of 256 x 256 voxels a plane."""
-    raw, out = folder / f"raw-{depth}", folder / f"out-{depth}"
-    array = create_volume(raw, VoxelGrid((depth, 256, 256), CUBE), np.uint8, multiscale=True)
-    rows = np.linspace(60, 180, 256)[:, None] + np.linspace(0, 60, 256)
-    array[:] = np.broadcast_to(rows, array.shape).astype(np.uint8)
-    words = [sys.executable, "-m", "baselines", "predict", run.folder, "--image", raw]
-    with (folder / "said").open("w") as said:
-        child = subprocess.Popen(
-            [*words, "--out", out, "--device", "cpu"], stdout=said, stderr=said
-        )
-        _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, (folder / "said").read_text()
-    assert open_volume(out / raw.name / "label7").shape == array.shape
-    return used.ru_maxrss / 1024
-
-
 def test_the_whole_command_needs_no_more_memory_for_twice_the_planes(tmp_path):
-    labels = [f"label{n}" for n in range(8)]
-    table = {
-        "data": {"labels": labels, "voxel_size": list(CUBE)},
-        "model": {"width": 8, "levels": 1, "stem": 2},
-        "training": {"patch": [1, 64, 64]},
-    }
-    config = build(Config, table, where="")
-    run, model = Run(tmp_path / "run"), network_of(config)
-    run.folder.mkdir()
-    run.begin(config)
-    run.save_best(model.state_dict(), fingerprint_of(config, model))
-    run.save_results({"thresholds": dict.fromkeys(labels, 0.5)})
-    few, many = (peak_of_predict(tmp_path, run, depth) for depth in (128, 256))
+    run, peaks = run_of_eight_labels(tmp_path / "run"), []
+    for depth in (128, 256):
+        raw, out = tmp_path / f"raw-{depth}", tmp_path / f"out-{depth}"
+        write_ramp(raw, depth, 256)
+        peaks.append(peak_of_predict(run, raw, out))
+        for label in LABELS:
+            assert open_volume(out / raw.name / label).shape == (depth, 256, 256)
     # Of the planes that are more, masks alone are 67 MB, and probabilities as float32 268 MB.
-    assert many < 1.1 * few
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from baselines.objects.heads import BCD, SEMANTIC, Head
 from baselines.objects.recipe import Recipe, keep_recipe, recipe_of
 from baselines.predicting.output import create_stored, metadata_of, result_of, write_metadata
 from baselines.predicting.remaking import remake, value_of
+from benchmarks.cells import CUBE, cells, head_of, seen
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind
 from evaluator.volume import create_volume
-from tests.baselines.cells import CUBE, cells, head_of, seen
 
 IDS = cells((24, 32, 32), 10, radius=8)
 GRID = VoxelGrid(IDS.shape, CUBE, (16.0, 0.0, 0.0))

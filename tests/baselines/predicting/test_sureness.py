@@ -5,8 +5,8 @@ import pytest
 from baselines.predicting.output import create_stored
 from baselines.predicting.subjects import hidden_crops
 from baselines.predicting.sureness import tally_of
+from benchmarks.cells import CUBE
 from evaluator.geometry import VoxelGrid
-from tests.baselines.cells import CUBE
 from tests.baselines.predicting.test_prediction import CROP, go, run_in, stored
 
 THRESHOLDS = {"thresholds": {"cell": 0.45, "mem": 0.5}}
