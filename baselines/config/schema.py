@@ -259,6 +259,12 @@ class TrainingConfig:
     ema: float = setting(0.99, "How slowly the averaged weights follow.", least=0, most=0.99999)
     seed: int = setting(0, "Same seed, same run.", least=0)
     validate_every: int = setting(0, "Iterations between validations; 0: only at the end.", least=0)
+    validation_tiles: int = setting(
+        0, "Most tiles of a validation, shared among what is kept and the same each time; 0: all. "
+        "There is no limit by seconds: how far it gets, and so which weights are the best, would "
+        "differ from one machine to the next, and for a run that goes on.",
+        least=0, unit="tiles",
+    )  # fmt: skip
     patience: int = setting(10, "Validations without gain before it stops; 0: never.", least=0)
     save_every: int = setting(
         0, "Iterations between checkpoints; divides the total; 0: a tenth of it.", least=0

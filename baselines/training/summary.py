@@ -104,15 +104,15 @@ def _training_facts(config: Config, schedule: Schedule) -> dict[str, str]:
     training = config.training
     parts = f" in {training.accumulate} parts" if training.accumulate > 1 else ""
     until = f", or {training.seconds:g} s" if training.seconds else ""
+    every = f"{schedule.validate_every:,} iterations" if schedule.validate_every else "at the end"
+    tiles = f", on {training.validation_tiles:,} tiles" if training.validation_tiles else ""
     nanometres = [n * size for n, size in zip(training.patch, config.data.voxel_size, strict=True)]
     return {
         "patch": f"{sizes(training.patch)} voxels, {sizes(nanometres)} nm",
         "batch": f"{training.batch}{parts}",
         "iterations": f"{schedule.iterations:,} ({schedule.epochs} epochs){until}",
         "saved every": f"{schedule.save_every:,} iterations",
-        "validated every": (
-            f"{schedule.validate_every:,} iterations" if schedule.validate_every else "at the end"
-        ),
+        "validated every": every + tiles,
         "learning rate": f"{training.lr:g}, {training.schedule}",
         "loss": config.loss.kind,
         "augmentation": "on" if config.augment.enabled else "off",

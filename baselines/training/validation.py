@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,7 @@ from baselines.objects.tuning import Volume, tune
 from baselines.predicting.blockwise import predict_box
 from baselines.predicting.doubt import Tally, tally
 from baselines.predicting.predictors import predictor_of
-from baselines.predicting.tiling import plan_tiling
+from baselines.predicting.tiling import Tiling, plan_tiling
 from baselines.training.losses import loss_of
 from baselines.training.ranks import ALONE, Ranks
 from baselines.training.sampling import cut
@@ -106,17 +107,82 @@ def look(
     """Each validation box, predicted as a volume would be, with its annotation."""
     predictor = predictor_of(model, device=device, bf16=bf16)
     labels = [head.label for head in heads]
-    boxes = [(crop, _part(box)) for crop in crops for box in crop.validation]
-    for crop, box in boxes[ranks.rank :: ranks.size]:
-        tiling = plan_tiling(
-            crop.grid.shape, config.prediction, model.multiple, context=config.model.context
-        )
+    for crop, box, tiling in looks(model, crops, config)[ranks.rank :: ranks.size]:
         found = predict_box(
             predictor, crop.raw, crop.light, box=box, tiling=tiling,
             channels=heads.channels, batch=config.prediction.batch,
         )  # fmt: skip
         _, ids, known = cut(crop, box, labels, boxes=crop.validation)
         yield Looked(crop, found, ids, known)
+
+
+def looks(
+    model: Network, crops: list[TrainingCrop], config: Config
+) -> list[tuple[TrainingCrop, Box, Tiling]]:
+    """What is looked at of each crop: its validation boxes, a part of those that are too large.
+
+    With training.validation_tiles, no more tiles than that reach into all of them together; of more
+    boxes than tiles, some of those with fewest tiles are left out.
+    """
+    found = []
+    for crop in crops:
+        tiling = plan_tiling(
+            crop.grid.shape, config.prediction, model.multiple, context=config.model.context
+        )
+        found += [(crop, _part(box), tiling) for box in crop.validation]
+    most = config.training.validation_tiles
+    if not most:
+        return found
+    shares = shared(most, [
+        math.prod(_reaching(box, tiling, axis) for axis in range(3)) for _, box, tiling in found
+    ])  # fmt: skip
+    return [
+        (crop, part_of_tiles(box, tiling, share), tiling)
+        for (crop, box, tiling), share in zip(found, shares, strict=True) if share
+    ]  # fmt: skip
+
+
+def shared(most: int, wanted: Sequence[int]) -> list[int]:
+    """So many of each, as evenly as what is wanted allows, `most` in all."""
+    shares, left = [0] * len(wanted), most
+    by_size = sorted(range(len(wanted)), key=lambda k: wanted[k])
+    for done, k in enumerate(by_size):
+        shares[k] = min(wanted[k], left // (len(wanted) - done))
+        left -= shares[k]
+    return shares
+
+
+def part_of_tiles(box: Box, tiling: Tiling, most: int) -> Box:
+    """A part of a box into which so many tiles reach: its first planes, or rows of a plane.
+
+    Where tiles overlap by half there are more: as many as reach into one voxel.
+    """
+    for axis in range(3):
+        others = math.prod(_reaching(box, tiling, k) for k in range(3) if k != axis)
+        box = _shortened(box, tiling, axis, max(1, most // others))
+    return box
+
+
+def _shortened(box: Box, tiling: Tiling, axis: int, most: int) -> Box:
+    """The longest part along an axis into which no more tiles than that reach along it."""
+    starts, size = list(tiling.weights(axis)), tiling.tile[axis]
+    low, high = box.start[axis], box.stop[axis]
+
+    def end(begin: int) -> int:
+        after = [start for start in starts if start + size > begin][most:]
+        return min([high, *after[:1]])
+
+    begins = [low, *(start + size for start in starts if low < start + size < high)]
+    begin = max(begins, key=lambda n: end(n) - n)
+    if end(begin) <= begin:
+        return _shortened(box, tiling, axis, most + 1)
+    return _cut(box, axis, begin, end(begin))
+
+
+def _reaching(box: Box, tiling: Tiling, axis: int) -> int:
+    """Tiles of the lattice along an axis that touch a box."""
+    low, high, size = box.start[axis], box.stop[axis], tiling.tile[axis]
+    return sum(start < high and start + size > low for start in tiling.weights(axis))
 
 
 def tune_objects(
@@ -165,6 +231,13 @@ def _measure(
     )
     sure = tally(np.round(looked.probabilities[masks] * 255).astype(np.uint8))
     return counts, float(loss), looked.known.reshape(len(heads), -1).max(axis=1), sure
+
+
+def _cut(box: Box, axis: int, low: int, high: int) -> Box:
+    """The voxels of a box from `low` up to `high` along an axis."""
+    z, y, x = (low if k == axis else n for k, n in enumerate(box.start))
+    end_z, end_y, end_x = (high if k == axis else n for k, n in enumerate(box.stop))
+    return Box((z, y, x), (end_z, end_y, end_x))
 
 
 def _part(box: Box) -> Box:

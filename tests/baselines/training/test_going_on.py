@@ -60,3 +60,13 @@ def test_a_rate_that_fell_for_lack_of_gain_stays_fallen_after_a_break(phantom, t
     assert rates[0][0] == 1e-8
     assert rates[0][-1] == 1e-8 / 4  # the first is the best; two and two more were not better
     assert rates[0] == rates[1]
+
+
+def test_validations_with_a_limit_go_on_to_the_last_digit(phantom, tmp_path):
+    settings = tiny(iterations=30, precision="fp32", save_every=10, validate_every=5,
+                    validation_tiles=3)  # fmt: skip
+    trained(settings, phantom, tmp_path / "whole")
+    stopped_after_a_third(settings, phantom, Run(tmp_path / "parts"))
+    one, two = (Run(tmp_path / name).results() for name in ("whole", "parts"))
+    for key in ("iteration", "dice", "loss", "thresholds", "objects", "quality"):
+        assert one[key] == two[key]

@@ -64,3 +64,11 @@ def test_nothing_to_validate_on_is_remarked_upon(phantom):
 
 def test_sizes_are_written_in_order():
     assert sizes((8.0, 4.5, 4)) == "8 x 4.5 x 4"
+
+
+def test_a_limit_on_validation_is_told(phantom):
+    told = [
+        summary_of(phantom, tiny(validate_every=3, validation_tiles=n))[0].facts["validated every"]
+        for n in (0, 4)
+    ]
+    assert told == ["3 iterations", "3 iterations, on 4 tiles"]

@@ -9,7 +9,15 @@ from torch import nn
 from baselines.box import Box
 from baselines.config import Config, build
 from baselines.objects.heads import heads_of
-from baselines.training.validation import look, tune_objects, validate
+from baselines.predicting.tiling import Tiling
+from baselines.training.validation import (
+    look,
+    looks,
+    part_of_tiles,
+    shared,
+    tune_objects,
+    validate,
+)
 from baselines.volumes.readers import InMemory
 from evaluator.geometry import VoxelGrid
 from evaluator.manifest import Kind
@@ -29,6 +37,16 @@ class BrightIsLabel(nn.Module):
 
     def forward(self, raw):
         return (self.slope * raw).expand(-1, self.channels, -1, -1, -1)
+
+
+class Counted(BrightIsLabel):
+    """The same; it remembers how many tiles went through."""
+
+    tiles = 0
+
+    def forward(self, raw):
+        self.tiles += len(raw)
+        return super().forward(raw)
 
 
 class NothingIsThere(BrightIsLabel):
@@ -140,6 +158,75 @@ def test_a_tall_crop_is_looked_at_in_part(monkeypatch):
     label[3:] = 1 - label[3:]  # wrong in the last plane, which is not reached
     found = run(BrightIsLabel(1), [crop({"a": label}, raw)], settings(["a"]))
     assert found.dice["a"] == 1.0
+
+
+def limited(config, tiles):
+    training = dataclasses.replace(config.training, validation_tiles=tiles)
+    return dataclasses.replace(config, training=training)
+
+
+def wide():
+    """Raw of 4 x 40 x 40 voxels, of which 3 x 3 tiles make a plane, and its bright label."""
+    label = np.zeros((4, 40, 40), np.uint8)
+    label[:, 10:30, 10:30] = 1
+    return (60 + 120 * label).astype(np.uint8), label
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 9, 12, 18, 36])
+def test_no_more_tiles_go_through_than_are_asked_for(most):
+    raw, label = wide()
+    crops = [crop({"a": label}, raw), crop({"a": label}, raw)]  # 2 planes of each validate
+    model = Counted(1)
+    run(model, crops, limited(settings(["a"]), most))
+    assert most / 2 < model.tiles <= most
+
+
+def test_a_limit_that_is_not_reached_changes_nothing():
+    raw, label = wide()
+    small = crop({"a": label[:, :16, :16]}, raw[:, :16, :16])
+    crops = [crop({"a": label}, raw), small]
+    config, models = settings(["a"]), [Counted(1), Counted(1)]
+    found = [run(models[0], crops, config), run(models[1], crops, limited(config, 20))]
+    assert models[0].tiles == models[1].tiles == 20
+    assert found[0] == found[1]
+
+
+def test_every_box_has_its_share_and_what_small_ones_leave_goes_to_large_ones():
+    assert shared(10, [3, 3, 3]) == [3, 3, 3]
+    assert shared(11, [20, 1, 20]) == [5, 1, 5]
+    assert shared(2, [5, 5, 5]) == [0, 1, 1]
+    assert shared(7, []) == []
+
+
+def test_the_first_planes_are_looked_at_then_rows_of_one_and_no_less_than_a_tile():
+    tiling = Tiling((4, 40, 40), (1, 16, 16), (0, 4, 4), (4, 40, 40))
+    box = Box((1, 0, 0), (4, 40, 40))
+    assert part_of_tiles(box, tiling, 27) == box
+    assert part_of_tiles(box, tiling, 20) == Box((1, 0, 0), (3, 40, 40))
+    assert part_of_tiles(box, tiling, 6) == Box((1, 0, 0), (2, 24, 40))
+    assert part_of_tiles(box, tiling, 2) == Box((1, 0, 0), (2, 12, 24))
+    assert part_of_tiles(box, tiling, 1) == Box((1, 0, 0), (2, 12, 12))
+
+
+def test_a_box_that_begins_between_two_tiles_gives_more_than_a_sliver():
+    tiling = Tiling((1, 40, 40), (1, 16, 16), (0, 4, 4), (1, 40, 40))
+    box = Box((0, 11, 11), (1, 40, 40))
+    assert part_of_tiles(box, tiling, 1) == Box((0, 28, 28), (1, 40, 40))
+
+
+def test_where_tiles_overlap_by_half_one_voxel_is_the_least():
+    tiling = Tiling((1, 16, 64), (1, 16, 16), (0, 8, 8), (1, 16, 64))
+    box = Box((0, 0, 16), (1, 16, 48))
+    assert part_of_tiles(box, tiling, 1) == Box((0, 0, 16), (1, 16, 24))
+
+
+def test_the_same_voxels_are_looked_at_each_time():
+    raw, label = wide()
+    crops = [crop({"a": label}, raw), crop({"a": label}, raw)]
+    config = limited(settings(["a"]), 5)
+    boxes = [[box for _, box, _ in looks(BrightIsLabel(1), crops, config)] for _ in range(2)]
+    assert boxes[0] == boxes[1]
+    assert len(boxes[0]) == 2
 
 
 def test_a_look_shows_all_channels_and_what_is_known_beside_them():
