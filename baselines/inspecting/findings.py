@@ -43,6 +43,11 @@ class CropLook:
     grey: Grey
     labels: Mapping[str, Extents] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        labels = {name: extents.to_json() for name, extents in self.labels.items()}
+        return {**dataclasses.asdict(self), "labels": labels}
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -59,7 +64,8 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {"sound": self.sound, **dataclasses.asdict(self)}
+        crops = [look.to_json() for look in self.crops]
+        return {"sound": self.sound, **dataclasses.asdict(self), "crops": crops}
 
 
 CHECKS = {
@@ -99,12 +105,17 @@ def text_of(inspection: Inspection) -> Iterator[str]:
 def _label_line(name: str, inspection: Inspection) -> str:
     looks = [look.labels[name] for look in inspection.crops if name in look.labels]
     empty = sum(not extents.voxels for extents in looks)
-    sizes: Counter[int] = sum((Counter(extents.sizes) for extents in looks), Counter())
+    voxels = sum(extents.voxels for extents in looks)
     line = (
         f"{name} ({inspection.kinds.get(name, Kind.SEMANTIC)}): annotated in {len(looks)} crops, "
-        f"absent in {empty} of them, {sum(e.voxels for e in looks):,} voxels"
+        f"absent in {empty} of them, {voxels:,} voxels"
     )
-    if not sizes:
-        return line
+    objects = [extents.objects for extents in looks if extents.objects is not None]
+    if not objects:
+        share = Extents(voxels, sum(extents.annotated for extents in looks)).share
+        return f"{line}, {100 * share:.4g} % of what was annotated"
+    sizes: Counter[int] = sum((Counter(found.sizes) for found in objects), Counter())
     bins = ", ".join(f"{size:,}+: {sizes[size]}" for size in sorted(sizes))
-    return f"{line}, {sizes.total()} objects by voxels: {bins}"
+    line = f"{line}, {sizes.total()} objects" + (f" by voxels: {bins}" if bins else "")
+    parts = sum(not found.whole for found in objects)
+    return f"{line} (of {parts} large crops planes in the middle)" if parts else line

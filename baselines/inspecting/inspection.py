@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from baselines.config import Config
 from baselines.data.sources import Source, SourceCrop, open_source
-from baselines.inspecting.extents import count_voxels, measure_extents
+from baselines.inspecting.extents import Extents, count_voxels, measure_objects
 from baselines.inspecting.findings import CropLook, Finding, Inspection, Severity
 from baselines.inspecting.grey import Grey, measure_grey, outliers
 from baselines.layout import DataError, ShapesDiffer, TooManyClasses
@@ -15,6 +16,7 @@ from baselines.progress import Progress
 from baselines.volumes.image_files import IMAGES, faults_of, images_below
 from baselines.volumes.images import UNSIZED, Image
 from baselines.volumes.levels import alike
+from baselines.volumes.readers import Reader
 from evaluator.errors import EvaluatorError, Unreadable, meant
 from evaluator.manifest import Kind
 
@@ -26,7 +28,8 @@ def inspect(
 ) -> Inspection:
     """Look at all annotated crops in a folder, with every voxel of raw and annotations.
 
-    objects: measure them, too.  What is wrong with the data is a finding, and never raised.
+    objects: measure those of instance labels, too.  What is wrong with the data is a finding, and
+    never raised.
     """
     faulty = dict(_of_files(data, config))
     findings = [finding for found in faulty.values() for finding in found]
@@ -85,15 +88,17 @@ def _look_at(
     for name, opened in crop.labels.items():
         if config.data.labels and name not in config.data.labels:
             continue
-        instances = source.kinds.get(name) is Kind.INSTANCE
+        has_objects = objects and source.kinds.get(name) is Kind.INSTANCE
         try:
-            ids = opened().levels[0].reader
-            labels[name] = (
-                measure_extents(ids, instances=instances) if objects else count_voxels(ids)
-            )
+            labels[name] = _extents(opened().levels[0].reader, source, objects=has_objects)
         except EvaluatorError as error:
             findings.append(_of_error(error, crop.name))
     return CropLook(crop.name, raw.finest.shape, raw.finest.voxel_size, grey, labels), findings
+
+
+def _extents(ids: Reader, source: Source, *, objects: bool) -> Extents:
+    extents = count_voxels(ids)
+    return replace(extents, objects=measure_objects(ids, masks=source.masks) if objects else None)
 
 
 def _of_raw(name: str, raw: Image, grey: Grey, config: Config) -> Iterator[Finding]:
@@ -159,7 +164,8 @@ def _of_objects(looks: list[CropLook], config: Config) -> Iterator[Finding]:
     """A patch should hold at least one whole object."""
     patch = config.training.patch
     for name in sorted({label for look in looks for label in look.labels}):
-        reaches = [e.reach for look in looks if (e := look.labels.get(name)) and e.objects]
+        seen = [look.labels[name].objects for look in looks if name in look.labels]
+        reaches = [objects.reach for objects in seen if objects is not None]
         reach = tuple(max((r[k] for r in reaches), default=0) for k in range(3))
         # A network that sees single planes is not meant to see a whole object.
         if any(reach[k] > patch[k] for k in range(3) if k or patch[0] > 1):

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from baselines.cli import app
 from baselines.config import Config, build
+from baselines.inspecting import extents
 from baselines.inspecting.findings import CHECKS, Severity, text_of
 from baselines.inspecting.inspection import inspect, require_sound
 from baselines.layout import DataError, Purpose
@@ -63,10 +64,39 @@ def test_sound_data_pass_every_check_and_are_described(folder):
     assert [line for line in lines if line.startswith("OK")] == [
         f"OK   {check}" for check in CHECKS
     ]
-    assert "class1 (semantic): annotated in 5 crops, absent in 0 of them, 360 voxels" in "\n".join(
-        lines
-    )
-    assert "5 objects by voxels: 64+: 5" in "\n".join(lines)
+    assert (
+        "class1 (semantic): annotated in 5 crops, absent in 0 of them, 360 voxels, 3.125 % of what "
+        "was annotated"
+    ) in lines
+
+
+def test_objects_are_told_of_instance_labels_and_of_no_others(folder):
+    found = look(folder, data={"classes": {"dot": "2:instance", "dirt": "1:semantic"}})
+    lines = list(text_of(found))
+    said_of = {name: next(n for n in lines if n.startswith(name)) for name in ("dot", "dirt")}
+    assert said_of["dot"].endswith("absent in 0 of them, 45 voxels, 5 objects by voxels: 8+: 5")
+    assert "object" not in said_of["dirt"]
+    labels = found.to_json()["crops"][0]["labels"]
+    assert labels["dot"] == {
+        "voxels": 9, "annotated": 2304, "share": 9 / 2304,
+        "objects": {"count": 1, "sizes": {8: 1}, "reach": (1, 3, 3), "whole": True},
+    }  # fmt: skip
+    assert labels["dirt"] == {
+        "voxels": 72, "annotated": 2304, "share": 0.03125, "objects": None,
+    }  # fmt: skip
+
+
+def test_it_is_told_where_only_the_middle_was_measured_and_where_there_is_no_object(
+    folder, monkeypatch
+):
+    instance = {"classes": {"blob": "1:instance"}}
+    monkeypatch.setattr(extents, "_MOST", 2 * 24 * 24)
+    (line,) = [n for n in text_of(look(folder, data=instance)) if n.startswith("blob")]
+    assert line.endswith("5 objects by voxels: 64+: 5 (of 5 large crops planes in the middle)")
+    for k in range(5):
+        stack(folder / f"masks/s{k}_mask.tif", np.zeros((4, 24, 24), np.uint8))
+    (line,) = [n for n in text_of(look(folder, data=instance)) if n.startswith("blob")]
+    assert "absent in 5 of them, 0 voxels, 0 objects (" in line
 
 
 def test_the_phantom_is_sound(phantom):
@@ -243,10 +273,14 @@ def test_a_damaged_chunk_is_told_with_its_array_and_no_label_is_called_empty_for
 
 
 def test_patches_smaller_than_objects_get_a_note_but_not_in_z_of_a_planar_network(folder):
-    note = look(folder, training={"patch": [1, 4, 32]})
+    instance = {"classes": {"blob": "1:instance"}}
+    note = look(folder, data=instance, training={"patch": [1, 4, 32]})
     assert rules(note, Severity.NOTE) == ["patch"]
-    assert "class1: 95 % of its objects fit into (2, 6, 6) voxels (Z, Y, X)" in said(note)
-    assert rules(look(folder, training={"patch": [1, 16, 16]}), Severity.NOTE) == []
+    assert "blob: 95 % of its objects fit into (2, 6, 6) voxels (Z, Y, X)" in said(note)
+    wide = look(folder, data=instance, training={"patch": [1, 16, 16]})
+    assert rules(wide, Severity.NOTE) == []
+    # What is no object, as membranes are none, need not fit into anything.
+    assert look(folder, training={"patch": [1, 4, 32]}).findings == ()
 
 
 def test_an_unknown_voxel_size_is_told_once(folder):
@@ -299,4 +333,4 @@ def test_the_command_prints_a_list_or_json_and_its_status_says_whether_training_
     table = json.loads(found.stdout)
     assert table["sound"] is False
     assert table["findings"][0]["rule"] == "dimensions"
-    assert table["crops"][0]["labels"]["class1"]["sizes"] == {"64": 1}
+    assert table["crops"][0]["labels"]["class1"]["share"] == 0.03125
