@@ -43,6 +43,12 @@ class DataConfig:
         "{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{label}",
         "Where annotations lie in a template tree, with {dataset}, {crop} and {label}.",
     )
+    absent: str = setting(
+        "missing", "What a chunk of raw is that has no file and that `baselines fetch` did not "
+        "look for: missing, so that nothing is learnt or predicted there, or black, as libraries "
+        "that keep no empty chunks mean it. Data folders that we write are whole.",
+        choices=("missing", "black"),
+    )  # fmt: skip
     images: str = setting("images", "The folder of images, in the layout images.")
     masks: str = setting("masks", "The folder of masks: the image's name and a suffix.")
     suffix: str = setting("", "What follows the image's name in a mask's; empty: inferred.")

@@ -22,7 +22,8 @@ from typing import Any
 
 from baselines.config import Config
 from baselines.data.exported import CutOut, FolderOfCrops, FolderOfStacks, Looked
-from baselines.data.placing import LeftOut, OpenCrop, open_crop, place, raw_around
+from baselines.data.masks import Unseen
+from baselines.data.placing import LeftOut, OpenCrop, RawAround, open_crop, place, raw_around
 from baselines.data.sources import Source, SourceCrop, open_source
 from baselines.layout import DataError, crop_of
 from baselines.progress import Progress
@@ -78,7 +79,9 @@ def export_crops(
             progress(f"{name.folder} is there already")
         else:
             try:
-                found = (_placed if tiff else _cut_out)(opened, source, wanted, config, padding)
+                found = (_placed if tiff else _cut_out)(
+                    opened, source, wanted, config, padding, progress
+                )
             except LeftOut as error:
                 progress(str(error))
                 continue
@@ -141,27 +144,31 @@ def _begin(out: Path, asked: Mapping[str, Any]) -> None:
 
 
 def _cut_out(
-    crop: OpenCrop, source: Source, wanted: Sequence[str], config: Config, padding: Padding
-) -> CutOut:
+    crop: OpenCrop, source: Source, wanted: Sequence[str], config: Config, padding: Padding,
+    progress: Progress,
+) -> CutOut:  # fmt: skip
     """Raw around annotations at the level that suits them, and annotations at their own voxels."""
     size = triple(config.data.voxel_size or crop.voxel_size)
     grids = [image.finest for image in crop.labels.values()]
-    level, _, data = raw_around(crop, grids, size, padding.at, config.data)
-    raw = window(level, data)
-    return CutOut(_named(crop.source), raw, dict(_inside(crop, raw.grid)))
+    found = raw_around(crop, grids, size, padding.at, config.data, progress)
+    raw = window(found.level, found.data)
+    return CutOut(_named(crop.source), raw, dict(_inside(crop, raw.grid, found)))
 
 
-def _inside(crop: OpenCrop, raw: VoxelGrid) -> Iterator[tuple[str, OnGrid]]:
-    """Each annotation, as far as it lies in some raw."""
+def _inside(crop: OpenCrop, raw: VoxelGrid, found: RawAround) -> Iterator[tuple[str, OnGrid]]:
+    """Each annotation, as far as it lies in some raw that is there."""
     for name, image in crop.labels.items():
         box = box_on(image.finest, raw)
         if box is not None:
-            yield name, window(image.levels[0], box)
+            ids = window(image.levels[0], box)
+            absent = found.absent_on(ids.grid)
+            yield name, OnGrid(Unseen(ids.reader, absent), ids.grid) if absent else ids
 
 
 def _placed(
-    crop: OpenCrop, source: Source, wanted: Sequence[str], config: Config, padding: Padding
-) -> CutOut:
+    crop: OpenCrop, source: Source, wanted: Sequence[str], config: Config, padding: Padding,
+    progress: Progress,
+) -> CutOut:  # fmt: skip
     """Raw and annotations on the grid that a model sees."""
     size = triple(config.data.voxel_size or crop.voxel_size)
     data = replace(config.data, allow_coarse=tuple(wanted))

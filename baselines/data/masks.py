@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from baselines.box import Box, blocks_of
+from baselines.box import Box, blocks_of, common_box
 from baselines.config.rules import CLASS
 from baselines.layout import DataError, TooManyClasses
 from baselines.volumes.components import components
@@ -60,6 +60,28 @@ class Chosen:
             return found
         signed = found.astype(np.promote_types(np.int8, found.dtype))
         signed[values == self.ignore] = -1
+        return signed
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Ids of which some boxes count as not looked at, -1: those where there is no raw."""
+
+    source: Reader
+    boxes: Sequence[Box]
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels (Z, Y, X)."""
+        return self.source.shape
+
+    def read(self, start: Shape, stop: Shape) -> np.ndarray:
+        """A type that an int32 holds, with a sign."""
+        found, asked = narrow(self.source.read(start, stop)), Box(start, stop)
+        signed = found.astype(np.promote_types(np.int8, found.dtype))
+        for box in self.boxes:
+            if common_box(box, asked) is not None:
+                signed[box.within(asked)] = -1
         return signed
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from baselines.box import Box, box_around, common_box
 from baselines.config import DataConfig
 from baselines.data.exclusion import Known, exclude, exclusive_groups
-from baselines.data.masks import IDS, Chosen, Components, Union
+from baselines.data.masks import IDS, Chosen, Components, Union, Unseen
 from baselines.data.sources.source import Source, SourceCrop
 from baselines.layout import DataError
-from baselines.progress import Progress
+from baselines.progress import Progress, counted
 from baselines.volumes.images import Image, Level
 from baselines.volumes.levels import OnGrid, alike, box_on, part_of, ranked, touched, window
 from baselines.volumes.readers import InMemory, Placed, Reader, Window
@@ -104,7 +104,9 @@ def place(
     Raises LeftOut: the raw is missing or too coarse, or no annotation can be used.
     """
     levels = _usable(crop, size, config, progress)
-    context, valid = _context(crop, [level.grid for level in levels.values()], size, margin, config)
+    context, valid, absent = _context(
+        crop, [level.grid for level in levels.values()], size, margin, config, progress
+    )
     readers: dict[str, Reader] = {}
     known: dict[str, Box] = {}
     for name, level in levels.items():
@@ -112,7 +114,8 @@ def place(
         found = box_on(context.grid, grid)
         if found is not None and (box := common_box(found, valid)) is not None:
             known[name] = box
-            readers[name] = Chosen(_on(context.grid, level, source.kinds[name]), IDS)
+            ids = Chosen(_on(context.grid, level, source.kinds[name]), IDS)
+            readers[name] = Unseen(ids, absent) if absent else ids
     for name in labels:
         _derive(name, source, readers, known)
     if config.exclusive:
@@ -158,30 +161,55 @@ def _usable(
 
 
 def _context(
-    crop: OpenCrop, grids: Sequence[VoxelGrid], size: Nanometres, margin: Shape, config: DataConfig
-) -> tuple[OnGrid, Box]:
-    """Raw around annotations at the model's voxels, and the box of it that has data."""
+    crop: OpenCrop, grids: Sequence[VoxelGrid], size: Nanometres, margin: Shape,
+    config: DataConfig, progress: Progress,
+) -> tuple[OnGrid, Box, list[Box]]:  # fmt: skip
+    """Raw around annotations at the model's voxels, the box of it that has data, and boxes in that
+    which have none."""
 
     def reach(voxel_size: Nanometres) -> Shape:
         pairs = zip(margin, size, voxel_size, strict=True)
         z, y, x = (math.ceil(m * new / old) for m, new, old in pairs)
         return (z, y, x)
 
-    level, region, data = raw_around(crop, grids, size, reach, config)
-    return _at(level, region, data, grids, size)
+    found = raw_around(crop, grids, size, reach, config, progress)
+    raw, valid = _at(found, grids, size)
+    return raw, valid, found.absent_on(raw.grid)
+
+
+@dataclass(frozen=True)
+class RawAround:
+    """Raw near annotations, in voxels of its level.
+
+    core: around the annotations.  region: the same with a margin.  data: of the region, the box
+    that has data.  absent: chunks of the core, as far as they lie in it, that are not there.
+    """
+
+    level: Level
+    core: Box
+    region: Box
+    data: Box
+    absent: Sequence[Box]
+
+    def absent_on(self, grid: VoxelGrid) -> list[Box]:
+        """Voxels of a grid that have a share in what is not there; resampling blurs its rim."""
+        blur = 0 if alike(self.level.grid.voxel_size, grid.voxel_size) else 1
+        parts = (part_of(self.level.grid, box.grown((blur,) * 3)) for box in self.absent)
+        return [box for part in parts if (box := touched(grid, part)) is not None]
 
 
 def raw_around(
     crop: OpenCrop, grids: Sequence[VoxelGrid], size: Nanometres,
-    margin: Callable[[Nanometres], Shape], config: DataConfig,
-) -> tuple[Level, Box, Box]:  # fmt: skip
-    """The level of raw that suits voxels of a size, its box around annotations, and the box of
-    that which has data.
+    margin: Callable[[Nanometres], Shape], config: DataConfig, progress: Progress,
+) -> RawAround:  # fmt: skip
+    """Raw near annotations, of the level that suits voxels of a size: rather of one that is there
+    whole.  Says how much is absent.
 
     margin: voxels (Z, Y, X) beside the annotations, at voxels of a size in nm.
     Raises LeftOut.
     """
     levels = ranked(crop.raw.levels, size, coarsest=config.coarsest)
+    found = []
     for level in levels:
         near = [box for grid in grids if (box := touched(level.grid, grid)) is not None]
         if not near:
@@ -191,9 +219,14 @@ def raw_around(
             )
         core, whole = box_around(near), Box((0, 0, 0), level.grid.shape)
         region = common_box(core.grown(margin(level.grid.voxel_size)), whole) or core
-        data = level.data(core, region)
+        data = level.data.around(core, region)
         if data is not None:
-            return level, region, data
+            found.append(RawAround(level, core, region, data, level.data.absent(core)))
+    if found:
+        best = next((raw for raw in found if not raw.absent), found[0])
+        if best.absent:
+            progress(_of_absent(crop, best))
+        return best
     if levels:
         raise LeftOut(
             f"{crop.source.name} is left out: {crop.raw.where} has no data there at "
@@ -206,9 +239,19 @@ def raw_around(
     )
 
 
-def _at(
-    level: Level, region: Box, data: Box, grids: Sequence[VoxelGrid], size: Nanometres
-) -> tuple[OnGrid, Box]:
+def _of_absent(crop: OpenCrop, raw: RawAround) -> str:
+    share = sum(box.voxels for box in raw.absent) / raw.core.voxels
+    size = ",".join(f"{n:g}" for n in raw.level.grid.voxel_size)
+    return (
+        f"{crop.source.name}: {crop.raw.where} lacks {counted(len(raw.absent), 'chunk')} at {size} "
+        f"nm, {100 * share:.3g} % of the raw at its annotations: nothing is learnt there. Get them "
+        f"with `baselines fetch SOURCE --dest DATA --crops {crop.source.name} --voxel-size {size}`; "
+        "if they are black, set data.absent = 'black'."
+    )
+
+
+def _at(found: RawAround, grids: Sequence[VoxelGrid], size: Nanometres) -> tuple[OnGrid, Box]:
+    level, region, data = found.level, found.region, found.data
     back = tuple(-n for n in region.start)
     if alike(level.grid.voxel_size, size):
         return window(level, region), data.moved(back)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from baselines.config import Config, DataConfig
 from baselines.data import pairing
-from baselines.data.hidden import fetching, find_hidden
-from baselines.data.sources.tables import fetched_below
-from baselines.fetching.fetched import was_fetched
+from baselines.data.hidden import fetching, find_hidden, is_tree
+from baselines.data.sources.tables import are_black, fetched_below
 from baselines.layout import DataError, DataFolder
 from baselines.predicting.surroundings import Raw, in_its_raw, whole
+from baselines.progress import counted
 from baselines.volumes.images import UNSIZED, Image, open_image
 from baselines.volumes.levels import alike, open_level, ranked, touched, triple
 from baselines.volumes.light import Light
@@ -40,22 +40,23 @@ class Subject:
             return whole(
                 open_level(self.raw, data.voxel_size, coarsest=data.coarsest, channel=data.channel)
             )
-        root = self.root if self.root and was_fetched(self.root) else None
-        image = self._image(self.crop, data.channel, root)
+        image = self._image(self.crop, data)
         size = triple(data.voxel_size or image.finest.voxel_size)
-        if (found := in_its_raw(image, self.crop, size, config, complete=bool(root))) is None:
-            raise DataError(self._lacks(image, size, data.coarsest))
+        if (found := in_its_raw(image, self.crop, size, config)) is None:
+            raise DataError(self._lacks(image, self.crop, size, data.coarsest))
         return found
 
-    def _image(self, crop: VoxelGrid, channel: int, root: Path | None) -> Image:
+    def _image(self, crop: VoxelGrid, data: DataConfig) -> Image:
         if not self.raw.exists():
             raise DataError(
                 f"the raw of {self.name} was not fetched: {self.raw} is missing. Get it with "
                 f"`{self._command()}`, or say where raw lies with --set data.raw=TEMPLATE."
             )
         image = open_image(
-            self.raw, voxel_size=crop.voxel_size, channel=channel,
-            fetched=fetched_below(root) if root else None,
+            self.raw, voxel_size=crop.voxel_size, channel=data.channel,
+            fetched=fetched_below(self.root) if self.root else None,
+            black=self.root is None
+            or are_black(self.root, data, ours=not is_tree(DataFolder(self.root))),
         )  # fmt: skip
         if touched(image.finest, crop) is None:
             raise DataError(
@@ -66,18 +67,24 @@ class Subject:
             )
         return image
 
-    def _lacks(self, image: Image, size: Nanometres, coarsest: float) -> str:
+    def _lacks(self, image: Image, crop: VoxelGrid, size: Nanometres, coarsest: float) -> str:
         command = f"{self._command()} --voxel-size {','.join(f'{n:g}' for n in size)}"
-        if not ranked(image.levels, size, coarsest=coarsest):
+        levels = ranked(image.levels, size, coarsest=coarsest)
+        if not levels:
             return (
                 f"{self.raw} is there with voxels of {_sizes(image.finest.voxel_size)} nm, more "
                 f"than {coarsest:g} times as large as the {_sizes(size)} nm (Z, Y, X) that the "
                 f"model sees. If there are finer ones, get them for {self.name} with `{command}`; "
                 "else train at these, or allow it with --set data.coarsest."
             )
+        near = touched(levels[0].grid, crop)
+        absent = levels[0].data.absent(near) if near else []
+        missing = counted(len(absent), "chunk") if absent else "chunks"
+        black = " If they are black, say --set data.absent=black." if absent else ""
         return (
             f"the raw of {self.name} was not fetched at the {_sizes(size)} nm (Z, Y, X) that the "
-            f"model sees: chunks of {self.raw} are missing there. Get them with `{command}`."
+            f"model sees: {self.raw} lacks {missing} there. Get them with `{command}`."
+            f"{black}"
         )
 
     def _command(self) -> str:

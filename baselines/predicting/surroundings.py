@@ -40,17 +40,14 @@ def margin_of(config: Config, shape: Shape) -> Shape:
     return (z + config.model.context, y, x)
 
 
-def in_its_raw(
-    image: Image, crop: VoxelGrid, size: Nanometres, config: Config, *, complete: bool
-) -> Raw | None:
+def in_its_raw(image: Image, crop: VoxelGrid, size: Nanometres, config: Config) -> Raw | None:
     """A crop at voxels of a size, from the best level that has it; `levels` has the rule.
 
-    complete: every chunk of the crop must be there; else one will do, and the others are black.
-    None: no level has it.
+    None: no level has all of it.
     """
     for level in ranked(image.levels, size, coarsest=config.data.coarsest):
         near = touched(level.grid, crop)
-        if near is None or (complete and not _is_whole(level, near)):
+        if near is None or level.data.absent(near):
             continue
         if alike(level.grid.voxel_size, size):
             margin = margin_of(config, near.shape)
@@ -62,16 +59,10 @@ def in_its_raw(
     return None
 
 
-def _is_whole(level: Level, box: Box) -> bool:
-    """True if every chunk of a box is there: what is known around one voxel grows to all of it."""
-    z, y, x = box.start
-    return level.data(Box(box.start, (z + 1, y + 1, x + 1)), box) == box
-
-
 def _data(level: Level, near: Box, region: Box) -> Box | None:
     """The part of a region around a crop that is there, with all of the crop."""
     inside = common_box(region, Box((0, 0, 0), level.grid.shape)) or near
-    found = level.data(near, inside)
+    found = level.data.around(near, inside)
     return None if found is None else box_around((near, found))
 
 

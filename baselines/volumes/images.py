@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image as Picture
 from baselines.box import Box
 from baselines.layout import DataError
 from baselines.volumes.image_files import IMAGES
-from baselines.volumes.presence import data_around
+from baselines.volumes.presence import Everywhere, Stored
 from baselines.volumes.readers import InMemory, Reader, Stacked
 from baselines.volumes.stack import read_stack
 from evaluator.errors import Unreadable
@@ -23,7 +22,6 @@ from evaluator.tiff import DAMAGE, is_tiff, natural, open_stack
 from evaluator.volume import Volume, open_levels
 
 UNSIZED: Nanometres = (1.0, 1.0, 1.0)
-Data = Callable[[Box, Box], Box | None]
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,13 @@ class Named:
             raise Unreadable(f"{self.where}: {error} Fetch or write it again.") from error
 
 
-def everywhere(core: Box, region: Box) -> Box | None:
-    """Of an image that is there as a whole."""
-    return region
-
-
 @dataclass(frozen=True)
 class Level:
-    """One resolution.  data(core, region): of a region, the box around a core that has data."""
+    """One resolution.  data: where it has any."""
 
     reader: Reader
     grid: VoxelGrid
-    data: Data = everywhere
+    data: Everywhere = field(default_factory=Everywhere)
 
 
 @dataclass(frozen=True)
@@ -75,20 +68,21 @@ class Image:
 
 def open_image(
     path: Path, *, voxel_size: tuple[float, ...] = (), channel: int = -1,
-    fetched: Callable[[Path], Sequence[Box]] | None = None,
+    fetched: Callable[[Path], Sequence[Box]] | None = None, black: bool = True,
 ) -> Image:  # fmt: skip
     """The image at a path, of which nothing but metadata is read where that is possible.
 
     voxel_size: nm (Z, Y, X), of an image that does not say its own; empty: 1 nm.
     channel: which one to take of an image with several; -1: such an image is refused.
     fetched: which boxes of an array were fetched, where somebody knows.
+    black: whether a chunk of an array that has no file is black; else it is not there.
     Raises DataError or Unreadable, naming the path.
     """
     if not path.exists():
         raise DataError(f"{path} is missing: put an image, a folder of planes or a Zarr there.")
     z, y, x = voxel_size or UNSIZED
     if path.is_dir() and not _is_folder_of_planes(path):
-        return Image(str(path), _zarr_levels(path, (z, y, x), fetched))
+        return Image(str(path), _zarr_levels(path, (z, y, x), fetched, black))
     reader, size = _open_planes(path, channel)
     return Image(str(path), (Level(reader, VoxelGrid(reader.shape, size or (z, y, x))),))
 
@@ -107,7 +101,7 @@ def _is_folder_of_planes(path: Path) -> bool:
 
 
 def _zarr_levels(
-    path: Path, size: Nanometres, fetched: Callable[[Path], Sequence[Box]] | None
+    path: Path, size: Nanometres, fetched: Callable[[Path], Sequence[Box]] | None, black: bool
 ) -> tuple[Level, ...]:
     volumes = open_levels(path)
     # Of a level that nobody fetched, there may be the metadata alone.
@@ -117,7 +111,7 @@ def _zarr_levels(
         folder = path / volume.meta.folder
         known = tuple(fetched(folder)) if fetched else ()
         grid = volume.grid or VoxelGrid(volume.shape, size)
-        data = partial(data_around, volume.meta, folder, known)
+        data = Stored(volume.meta, folder, known, black)
         levels.append(Level(Named(volume, folder), grid, data))
     return tuple(levels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from baselines.box import Box, box_around, common_box
@@ -13,37 +14,73 @@ from evaluator.metadata import ArrayMeta
 Chunk = tuple[int, ...]
 
 
-def data_around(
-    meta: ArrayMeta, folder: Path, fetched: Sequence[Box], core: Box, region: Box
-) -> Box | None:
-    """Of a region of the array in a folder, the box around a core in which every chunk is there.
+class Everywhere:
+    """Of an image that is there as a whole."""
 
-    Between chunks that are there, the core may have gaps: those hold the fill value, which is how
-    writers store what is black.  fetched: boxes that are known although a chunk has no file.
-    None: no chunk of the core is there.
+    def around(self, core: Box, region: Box) -> Box | None:
+        """All of the region."""
+        return region
+
+    def absent(self, box: Box) -> list[Box]:
+        """Nothing."""
+        return []
+
+
+@dataclass(frozen=True)
+class Stored(Everywhere):
+    """Of the array in a folder, what has a file, and what is known although it has none.
+
+    A shard that has a file is there with all its chunks: whoever copied it copied the whole file.
+    fetched: boxes that were fetched whole; in them a chunk without a file is one that the store has
+    not either, and holds the fill value.
+    black: everywhere a chunk without a file holds the fill value, as of an array that was written
+    here, by a library that keeps no empty chunks.
     """
-    chunks = Box(*_range(region, meta.chunks))
-    inner = common_box(Box(*_range(core, meta.chunks)), chunks)
-    if inner is None:
-        return None
 
-    def is_there(chunk: Chunk) -> bool:
-        return (folder / chunk_name(meta, chunk)).is_file() or any(
-            common_box(_voxels(chunk, meta), box) == _voxels(chunk, meta) for box in fetched
-        )
+    meta: ArrayMeta
+    folder: Path
+    fetched: Sequence[Box] = ()
+    black: bool = True
 
-    found = [
-        Box((z, y, x), (z + 1, y + 1, x + 1)) for z, y, x in _chunks(inner) if is_there((z, y, x))
-    ]
-    if not found:
-        return None
-    z, y, x = meta.chunks
-    grown = _grown(box_around(found), chunks, is_there)
-    corner, end = grown.start, grown.stop
-    return common_box(
-        Box((corner[0] * z, corner[1] * y, corner[2] * x), (end[0] * z, end[1] * y, end[2] * x)),
-        region,
-    )
+    def around(self, core: Box, region: Box) -> Box | None:
+        """Of a region, the box around what is there of a core; beyond the core it has no gaps.
+
+        Within the core it may have some: see `absent`.  None: no chunk of the core is there.
+        """
+        chunks = Box(*_range(region, self.meta.chunks))
+        inner = common_box(Box(*_range(core, self.meta.chunks)), chunks)
+        if inner is None:
+            return None
+
+        def is_there(chunk: Chunk) -> bool:
+            return self._is_there(chunk, region)
+
+        there = filter(is_there, _chunks(inner))
+        found = [Box((z, y, x), (z + 1, y + 1, x + 1)) for z, y, x in there]
+        if not found:
+            return None
+        grown = _grown(box_around(found), chunks, is_there)
+        last = tuple(n - 1 for n in grown.stop)
+        ends = (_voxels(chunk, self.meta) for chunk in (grown.start, last))
+        return common_box(box_around(ends), region)
+
+    def absent(self, box: Box) -> list[Box]:
+        """The parts of a box, one for each of its chunks, that are not there: nobody knows them."""
+        if self.black:
+            return []
+        chunks = _chunks(Box(*_range(box, self.meta.chunks)))
+        parts = (self._part(chunk, box) for chunk in chunks if not self._is_there(chunk, box))
+        return [part for part in parts if part is not None]
+
+    def _is_there(self, chunk: Chunk, region: Box) -> bool:
+        """Whether what lies of a chunk in a region is known."""
+        if (self.folder / chunk_name(self.meta, chunk)).is_file():
+            return True
+        part = self._part(chunk, region)
+        return part is not None and any(common_box(part, box) == part for box in self.fetched)
+
+    def _part(self, chunk: Chunk, region: Box) -> Box | None:
+        return common_box(_voxels(chunk, self.meta), region)
 
 
 def chunk_name(meta: ArrayMeta, chunk: Chunk) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from baselines.box import Box
 from baselines.config import DataConfig
 from baselines.data.sources.source import Open, Source, SourceCrop
-from baselines.data.sources.tables import contents_of, fetched_below, specimens_of
+from baselines.data.sources.tables import are_black, contents_of, fetched_below, specimens_of
 from baselines.layout import DataFolder, Purpose, ShapesDiffer
 from baselines.volumes.images import Image, open_image
 from baselines.volumes.levels import box_on
@@ -26,7 +26,7 @@ def crista_source(root: Path, config: DataConfig) -> Source:
         said = next(t.grid.voxel_size for t in manifest.targets if t.crop.folder == name)
         raw = partial(
             open_image, folder.raw(Purpose.TRAIN, name), voxel_size=config.voxel_size or said,
-            fetched=fetched_below(root),
+            fetched=fetched_below(root), black=are_black(root, config, ours=True),
         )  # fmt: skip
         annotated = {
             target.label.name: partial(

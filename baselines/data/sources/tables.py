@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from baselines.box import Box
-from baselines.fetching.fetched import fetched_boxes
+from baselines.config import DataConfig
+from baselines.fetching.fetched import fetched_boxes, was_fetched
 from baselines.layout import DataError
 from evaluator.manifest import Label
 
@@ -39,6 +40,15 @@ def specimens_of(root: Path) -> dict[str, str]:
     if wrong := [name for name, specimen in table.items() if not isinstance(specimen, str)]:
         raise DataError(f'{path}: {wrong[0]} needs the form "dataset" = "specimen".')
     return table
+
+
+def are_black(root: Path, config: DataConfig, *, ours: bool) -> bool:
+    """Whether chunks of raw that have no file are black; else nobody knows what is there.
+
+    They are if the settings say so, and in a data folder of ours that nothing was fetched into: it
+    was written as a whole.  A tree may be a part of what is published, whoever copied it.
+    """
+    return config.absent == "black" or (ours and not was_fetched(root))
 
 
 def fetched_below(root: Path) -> Callable[[Path], list[Box]]:

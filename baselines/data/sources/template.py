@@ -14,7 +14,7 @@ from pathlib import Path
 
 from baselines.config import DataConfig
 from baselines.data.sources.source import Open, Source, SourceCrop
-from baselines.data.sources.tables import contents_of, fetched_below, specimens_of
+from baselines.data.sources.tables import are_black, contents_of, fetched_below, specimens_of
 from baselines.layout import DataError
 from baselines.volumes.images import open_image
 from evaluator.cellmap import labels_toml
@@ -64,7 +64,8 @@ def has_crops(root: Path, config: DataConfig) -> bool:
 
 def _raw(root: Path, config: DataConfig, dataset: str, crop: str) -> Open:
     path = root / config.raw.format(dataset=dataset, crop=crop)
-    return partial(open_image, path, fetched=fetched_below(root))
+    black = are_black(root, config, ours=False)
+    return partial(open_image, path, fetched=fetched_below(root), black=black)
 
 
 def _definitions(root: Path) -> dict[str, Label]:

@@ -1,6 +1,7 @@
 """Test crops in fetched raw: their boxes, the raw around them, and what is missing."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from evaluator.geometry import VoxelGrid
 from evaluator.volume import create_volume, open_volume
 from tests.baselines.conftest import tiny_volume
 from tests.baselines.predicting.test_prediction import run_in
-from tests.baselines.trees import RAW, halved, published, specimen
+from tests.baselines.trees import RAW, halved, published, pyramid, specimen
 
 RAW_4 = specimen(n=96)
 # Voxels 16 to 32, 20 to 40, 24 to 48 of raw at 4 nm.
@@ -128,7 +129,7 @@ def test_chunks_that_were_lost_since_they_were_fetched_are_told_with_the_command
     fetched(store, tmp_path, voxel_size=(4.0,) * 3)
     gone = tmp_path / RAW.format("jrc_a") / "s0/3.3.4"
     gone.unlink()
-    with pytest.raises(DataError, match=r"chunks of .* missing there.*--crops crop7 --voxel-size"):
+    with pytest.raises(DataError, match=r"lacks 1 chunk there.*--crops crop7 --voxel-size"):
         the_crop(tmp_path, settings())
     fetched(store, tmp_path, voxel_size=(4.0,) * 3)
     assert gone.is_file()
@@ -165,6 +166,41 @@ def test_a_tree_that_we_did_not_fetch_is_taken_as_it_is(store):
     raw = the_crop(store, settings())
     assert raw.core == Box((4, 4, 4), (20, 24, 28))
     np.testing.assert_array_equal(seen(raw)[raw.core.slices], RAW_4[CORE])
+
+
+def test_a_tree_of_other_tools_that_lacks_a_chunk_is_refused_unless_the_chunk_is_black(tmp_path):
+    root = published(tmp_path, {"7": GRID}, raw=RAW_4, chunks=8)
+    raw = tmp_path / RAW.format("jrc_a")
+    (raw / "s0/3.3.4").unlink()
+    with pytest.raises(DataError, match=r"lacks 1 chunk there.*say --set data.absent=black"):
+        the_crop(root, settings())
+    found = the_crop(root, settings(absent="black"))
+    expected = RAW_4.copy()
+    expected[24:32, 24:32, 32:40] = 0
+    np.testing.assert_array_equal(seen(found)[found.core.slices], expected[CORE])
+    # What lies beside the crop is context, which may be missing.
+    published(tmp_path / "other", {"7": GRID}, raw=RAW_4, chunks=8)
+    (tmp_path / "other" / RAW.format("jrc_a") / "s0/1.3.4").unlink()
+    found = the_crop(tmp_path / "other", settings())
+    np.testing.assert_array_equal(seen(found)[found.core.slices], RAW_4[CORE])
+    assert seen(found).min() > 0
+
+
+def test_in_a_data_folder_of_ours_a_chunk_without_a_file_is_black_unless_it_was_fetched_into(
+    phantom, tmp_path
+):
+    shutil.copytree(phantom.root, tmp_path / "d")
+    (subject,) = hidden_crops(DataFolder(tmp_path / "d"))
+    offset = open_volume(subject.raw).grid.offset
+    shutil.rmtree(subject.raw)
+    values = RAW_4[:12, :64, :64].copy()
+    values[:8, 8:16, 8:16] = 0  # one chunk, which has no file
+    pyramid(subject.raw, {8.0: values}, corner=tuple(o - 4.0 for o in offset))
+    assert not (subject.raw / "s0/0.1.1").exists()
+    np.testing.assert_array_equal(seen(subject.open(settings(8.0))), values)
+    (tmp_path / "d" / LEDGER).write_text("")
+    with pytest.raises(DataError, match="lacks 1 chunk there"):
+        subject.open(settings(8.0))
 
 
 def test_the_margin_is_an_overlap_or_what_a_larger_tile_sees_and_planes_of_context():
