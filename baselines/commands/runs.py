@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +52,9 @@ def train(
     folds: Annotated[
         str, typer.Option(help="An ensemble, a network per fold: all, or some such as 0,2.")
     ] = "",
+    start: Annotated[
+        str, typer.Option(help="A run to begin with the weights of, in place of training.start.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -59,7 +63,8 @@ def train(
     from baselines.runs.inventory import run_id
     from baselines.training.ranks import joined
 
-    settings = _settings(config, sets, patch, window)
+    begins = [f"training.start={json.dumps(start, ensure_ascii=False)}"] if start else []
+    settings = _settings(config, [*(sets or []), *begins], patch, window)
     if dry_run:
         _show(*_loaded(settings, data))
         return

@@ -236,6 +236,10 @@ class AugmentConfig:
 class TrainingConfig:
     """The schedule.  It ends after `iterations`, or `seconds` of wall time if that is above 0."""
 
+    start: str = setting(
+        "", "Begin with the weights of another run: its folder, or a model file in it. The network "
+        "must be alike; channels are taken over by the names of labels. Empty: new weights.",
+    )  # fmt: skip
     iterations: int = setting(2000, "Updates of the weights.", least=1)
     epochs: int = setting(0, "Instead of iterations: rounds through the patches; 0: not.", least=0)
     seconds: float = setting(0.0, "Most wall time; 0: no limit.", least=0, unit="s")
@@ -335,6 +339,8 @@ class TrainedConfig:
         default_factory=dict, metadata=said("Whether each label is semantic or instance.")
     )
     fingerprint: str = setting("", "Of the network and its channels; weights carry it, too.")
+    start: str = setting("", "The file of weights that training began with; empty: new ones.")
+    start_digest: str = setting("", "SHA-256 of that file.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,23 @@ def notices(name: str, raw: Path, predicted: VoxelGrid, runs: Sequence[Run]) -> 
 
     raw: the path of the image.  predicted: the part of it that is predicted.
     """
-    met: dict[str, list[Box]] = {}
-    for run in runs:
-        for crop, boxes in run.results().get("split", {}).items():
-            if boxes.get("raw") == str(raw.resolve()):
-                grids = (_grid(boxes, box) for box in boxes["training"])
-                found = [box for grid in grids if (box := touched(predicted, grid)) is not None]
-                met.setdefault(crop, []).extend(found)
     return [
         f"{name}: the model was trained on planes {around.start[0]} to {around.stop[0] - 1} of it "
         f"(crop {crop}): how well it does there says nothing of other data."
-        for crop, boxes in met.items() if boxes
-        for around in [box_around(boxes)]
-    ]  # fmt: skip
+        for crop, around in met(raw, predicted, runs).items()
+    ]
+
+
+def met(raw: Path, part: VoxelGrid, runs: Sequence[Run]) -> dict[str, Box]:
+    """Per training crop of some runs that a part of an image meets, the voxels around where."""
+    found: dict[str, list[Box]] = {}
+    for run in runs:
+        for crop, boxes in run.learnt():
+            if boxes.get("raw") == str(raw.resolve()):
+                grids = (_grid(boxes, box) for box in boxes["training"])
+                inside = [box for grid in grids if (box := touched(part, grid)) is not None]
+                found.setdefault(crop, []).extend(inside)
+    return {crop: box_around(boxes) for crop, boxes in found.items() if boxes}
 
 
 def _grid(crop: Mapping[str, Any], box: list[list[int]]) -> VoxelGrid:

@@ -5,6 +5,7 @@ config.json               every setting, given or by default, with labels, kinds
 best_model.safetensors    the weights to predict with; best_model.pth: the same for torch.load
 results.json              scores and thresholds on the validation voxels, timings, light of crops
 last.pt                   all that is needed to go on: weights, averages, optimiser, iteration
+start.json                of a run that began with another one: what that had learnt from
 checkpoints/              the averaged weights of some iterations
 progress.jsonl            what happened (journal.py);  curves_*.png: the same as pictures
 lock, STOP                who trains here now; a file that asks to stop
@@ -117,6 +118,23 @@ class Run:
         path = self.folder / "last.pt"
         return load_state(path) if path.is_file() else None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something to go on from, or nothing left to do."""
+        return (self.folder / "last.pt").is_file() or bool(self.results().get("finished"))
+
+    def learnt(self) -> list[tuple[str, dict[str, Any]]]:
+        """Crops that its weights learnt from, in this run or before it: names and boxes.
+
+        The boxes are those of results.json; of a run that is not finished its own are missing.
+        """
+        before = self._stored("start.json").get("learnt", [])
+        return [*self.results().get("split", {}).items(), *((name, box) for name, box in before)]
+
+    def save_start(self, other: Run) -> None:
+        """Keep what another run, with which this one begins, has learnt from."""
+        write(self.folder / "start.json", json.dumps({"learnt": other.learnt()}, indent=1) + "\n")
+
     def save_best(self, weights: dict[str, Tensor], fingerprint: str) -> None:
         """Keep the weights to predict with, in both formats."""
         save_weights(weights, self.folder / "best_model.pth", fingerprint)
@@ -139,7 +157,11 @@ class Run:
 
     def results(self) -> dict[str, Any]:
         """What results.json says; empty if the run has not been validated."""
-        path = self.folder / "results.json"
+        return self._stored("results.json")
+
+    def _stored(self, name: str) -> dict[str, Any]:
+        """A table of the folder; empty if there is none."""
+        path = self.folder / name
         if not path.is_file():
             return {}
         try:
@@ -183,10 +205,12 @@ def network_of(config: Config) -> Network:
 
 
 def fingerprint_of(config: Config, model: nn.Module) -> str:
-    """A digest of the network's shapes, and of what its channels and voxels mean."""
+    """A digest of the network's shapes, of what its channels and voxels mean, and of its start."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     names, voxel_size = heads_in(config).names, config.data.voxel_size
-    return json_digest([config.model.name, names, voxel_size, config.training.seed, shapes])
+    seed, start = config.training.seed, config.trained.start_digest
+    known = [config.model.name, names, voxel_size, seed, shapes]
+    return json_digest([*known, start] if start else known)
 
 
 def members(path: Path) -> list[Run]:

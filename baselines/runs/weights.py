@@ -66,11 +66,21 @@ def invalid(path: Path, why: str) -> ConfigError:
 
 
 def _read_pth(path: Path) -> tuple[dict[str, Tensor], str]:
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    found = _unpickled(path)
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise ValueError("not a dictionary of tensors")
     mark = found.pop(_MARK, None)
     return found, bytes(mark.tolist()).decode() if mark is not None else ""
+
+
+def _unpickled(path: Path) -> Any:
+    """Tensors and plain values of a file.  Raises ValueError, too, for one that was cut off."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        if error.filename is not None:  # else it is torch's word for a zip without its end
+            raise
+        raise ValueError("cut off") from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
@@ -89,7 +99,7 @@ def save_state(state: dict[str, Any], path: Path) -> None:
 def load_state(path: Path) -> dict[str, Any]:
     """What `save_state` wrote.  Raises ConfigError for anything else."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        state: dict[str, Any] = _unpickled(path)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ConfigError(f"{path} is not the state of a run: remove it to begin anew.") from error
     return state

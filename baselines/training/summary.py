@@ -14,6 +14,7 @@ from baselines.data.crops import TrainingCrop
 from baselines.runs.checkpoint import heads_in, network_of
 from baselines.training.memory import counted
 from baselines.training.schedule import Schedule
+from baselines.training.start import open_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ def summarise(config: Config, crops: Sequence[TrainingCrop], schedule: Schedule)
     model = network_of(config)
     model.check_patch(config.training.patch)
     weights = sum(weight.numel() for weight in model.parameters())
+    begins = list(open_start(config).sentences(crops)) if config.training.start else []
     facts = {
         **_data_facts(config, crops),
         "network": _network(config),
@@ -51,7 +53,7 @@ def summarise(config: Config, crops: Sequence[TrainingCrop], schedule: Schedule)
         "memory": f"about {counted(config) / 1e9:.2f} GB to train",
         **_training_facts(config, schedule),
     }
-    return Summary(facts, _label_rows(config, crops), tuple(_remarks(config, crops)))
+    return Summary(facts, _label_rows(config, crops), (*begins, *_remarks(config, crops)))
 
 
 def table_of(summary: Summary) -> RenderableType:

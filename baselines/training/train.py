@@ -20,6 +20,7 @@ from baselines.runs.lock import locked
 from baselines.training.interruption import Interruption
 from baselines.training.ranks import ALONE, Ranks
 from baselines.training.schedule import plan_schedule
+from baselines.training.start import begin
 from baselines.training.trainer import Trainer
 
 
@@ -41,6 +42,7 @@ def train(
     torch.manual_seed(config.training.seed)
     model = network_of(config)
     model.check_patch(config.training.patch)
+    config, start = begin(config, run, model)
     trained = dataclasses.replace(config.trained, fingerprint=fingerprint_of(config, model))
     config = dataclasses.replace(config, trained=trained)
     boards = [board(run.folder / "tensorboard")] if config.training.tensorboard else []
@@ -48,6 +50,8 @@ def train(
     with locked(run.lock) if ranks.first else contextlib.nullcontext():
         if ranks.first:
             run.begin(config)
+            if start is not None:
+                run.save_start(start.run)
         if done := finished(run):
             progress(f"{run.folder} is done already: nothing is left to train.")
             return done
@@ -55,6 +59,7 @@ def train(
             trainer = Trainer(
                 config, run, model, crops, schedule=schedule, device=device, ranks=ranks,
                 interruption=interruption, sinks=(*(sinks or (sentences(progress),)), *boards),
+                begins=list(start.sentences(crops)) if start else (),
             )  # fmt: skip
             trainer.loop()
             return trainer.finish()

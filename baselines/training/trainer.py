@@ -55,12 +55,13 @@ class Trainer:
     def __init__(
         self, config: Config, run: Run, model: Network, crops: list[TrainingCrop], *,
         schedule: Schedule, device: torch.device, interruption: Interruption, ranks: Ranks,
-        sinks: Sequence[Sink],
+        sinks: Sequence[Sink], begins: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        """begins: what there is to say of weights that come from another run."""
         self.config, self.run, self.crops, self.schedule = config, run, crops, schedule
         self.device, self.interruption, self.ranks = device, interruption, ranks
         self.sinks: tuple[Sink, ...] = (run.log, *sinks) if ranks.first else ()
-        self.heads = heads_in(config)
+        self.heads, self.begins = heads_in(config), begins
         model.place(device, trains=True)
         self.model = model
         self.forward = compiled(ranks.wrap(model), config.training.compile, device)
@@ -82,6 +83,10 @@ class Trainer:
         saved = self.run.load_last()
         if saved is None:
             self.tell(Noted(0, "begun", f"{self.schedule.iterations} iterations on {self.device}"))
+            for text in self.begins:
+                self.tell(Noted(0, "start", text))
+            if self.begins and self.ranks.first:
+                self.run.save_last(self.good)  # from here on it does without the other run
         else:
             self.good = saved
             self.go_back()

@@ -105,6 +105,39 @@ def test_what_was_reached_is_told_at_the_end(training):
         assert f"{label}: validation Dice {dice:.4f}" in said
 
 
+def test_a_run_begins_with_another_one(trained, phantom, tmp_path, command):
+    labels = ("--set", 'data.labels=["mito","mem"]')
+    arguments = ("train", "unet2d", "--data", phantom.root, "--start", trained, *labels, *SMALL)
+    shown = call(*arguments, "--dry-run")
+    line = "taken over are the channels of mito, mem; new: none"
+    assert line in " ".join(shown.output.split())
+    status, said = command(*arguments, "--out", tmp_path / "run")
+    assert status == 0, said
+    assert f"begins with {trained / 'best_model.safetensors'}: {line}\n" in said
+    stored = load_config(tmp_path / "run/config.json")
+    assert stored.training.start == str(trained)
+    assert stored.trained.start == str((trained / "best_model.safetensors").resolve())
+    # The settings of a run serve for the next one, which begins with that.
+    again = ("train", tmp_path / "run/config.json", "--data", phantom.root, "--device", "cpu")
+    status, said = command(*again, "--start", tmp_path / "run", "--out", tmp_path / "next")
+    assert status == 0, said
+    assert f"begins with {tmp_path / 'run/best_model.safetensors'}" in said
+
+
+def test_a_start_that_does_not_fit_is_refused_with_what_to_set(trained, phantom, tmp_path, refused):
+    train = ("train", "unet2d", "--data", phantom.root, "--out", tmp_path / "run", *SMALL)
+    said = refused(*train, "--start", trained, "--set", "model.width=16")
+    assert (
+        "model.width is 16 here and 8 there. Take what it has, with --set 'model.width=8'" in said
+    )
+    assert "nowhere is missing. Give the folder of a run" in refused(*train, "--start", "nowhere")
+    shutil.copytree(trained, tmp_path / "spoilt")
+    file = tmp_path / "spoilt/best_model.pth"
+    file.write_bytes(file.read_bytes()[:1000])
+    assert "Model file invalid" in refused(*train, "--start", file)
+    assert not (tmp_path / "run").exists()
+
+
 def test_images_and_masks_of_ones_own_are_trained_on(tmp_path):
     """Two folders of TIFF files, as people have them: no data folder, no manifest."""
     rng = np.random.default_rng(0)

@@ -44,6 +44,24 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path, name, content):
         load_weights(tmp_path / name)
 
 
+@BOTH
+@pytest.mark.parametrize("left", [0.1, 0.5, 0.99])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, name, left):
+    path = tmp_path / name
+    save_weights({"a.weight": torch.zeros(5000)}, path, "c0ffee")
+    path.write_bytes(path.read_bytes()[: int(left * path.stat().st_size)])
+    with pytest.raises(ConfigError, match=r"^Model file invalid: .*damaged"):
+        load_weights(path)
+
+
+def test_a_state_that_was_cut_off_is_refused(tmp_path):
+    path = tmp_path / "last.pt"
+    save_state({"a": torch.zeros(5000)}, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ConfigError, match="is not the state of a run"):
+        load_state(path)
+
+
 def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
     (tmp_path / "model.pth").write_bytes(pickle.dumps(Trap(), protocol=2))
     with pytest.raises(ConfigError, match="Model file invalid"):
