@@ -75,6 +75,7 @@ CHECKS = {
     "images have content and contrast": ("all-zero", "uniform"),
     "images are alike in intensity and focus": ("intensity", "focus"),
     "voxel sizes are known": ("voxel-size",),
+    "annotations lie in raw that is there": ("raw", "left-out"),
     "every label has voxels": ("no-voxels",),
     "patches hold whole objects": ("patch",),
 }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from baselines.config import Config
+from baselines.data.placing import LeftOut, OpenCrop, raw_around
 from baselines.data.sources import Source, SourceCrop, open_source
 from baselines.inspecting.extents import Extents, count_voxels, measure_objects
 from baselines.inspecting.findings import CropLook, Finding, Inspection, Severity
@@ -15,12 +16,13 @@ from baselines.layout import DataError, ShapesDiffer, TooManyClasses
 from baselines.progress import Progress
 from baselines.volumes.image_files import IMAGES, faults_of, images_below
 from baselines.volumes.images import UNSIZED, Image
-from baselines.volumes.levels import alike
+from baselines.volumes.levels import alike, triple
 from baselines.volumes.readers import Reader
 from evaluator.errors import EvaluatorError, Unreadable, meant
 from evaluator.manifest import Kind
 
 _RULES = ((ShapesDiffer, "dimensions"), (TooManyClasses, "classes"), (Unreadable, "unreadable"))
+_OF_PLACES = ("raw", "left-out")  # training says the same once more, crop by crop, as it begins
 
 
 def inspect(
@@ -45,15 +47,24 @@ def inspect(
         # A file at fault also stops its reader; once is enough.
         findings += [f for f in found if not any(str(file) in f.message for file in faulty)]
         looks += [look] if look is not None else []
+    findings = _refused(findings, source)
     findings += [*_of_labels(looks, source, config), *_of_objects(looks, config), *_of_grey(looks)]
     return Inspection(tuple(looks), dict(source.kinds), tuple(dict.fromkeys(findings)))
+
+
+def _refused(findings: list[Finding], source: Source) -> list[Finding]:
+    """Crops that are left out are an error only if there are no others."""
+    left = {finding.crop for finding in findings if finding.rule == "left-out"}
+    if left != {crop.name for crop in source.crops}:
+        return findings
+    return [replace(f, severity=Severity.ERROR) if f.rule == "left-out" else f for f in findings]
 
 
 def require_sound(data: Path, config: Config, *, progress: Progress = print) -> None:
     """Raises DataError with all that stands in the way of training; says what makes it poor."""
     found = inspect(data, config, objects=False, progress=lambda _: None)
     for finding in found.findings:
-        if finding.severity is Severity.WARNING:
+        if finding.severity is Severity.WARNING and finding.rule not in _OF_PLACES:
             progress(f"warning: {finding.message}")
     if not found.sound:
         errors = [f.message for f in found.findings if f.severity is Severity.ERROR]
@@ -85,15 +96,33 @@ def _look_at(
     except EvaluatorError as error:
         return None, [_of_error(error, crop.name)]
     findings, labels = list(_of_raw(crop.name, raw, grey, config)), {}
+    images: dict[str, Image] = {}
     for name, opened in crop.labels.items():
         if config.data.labels and name not in config.data.labels:
             continue
         has_objects = objects and source.kinds.get(name) is Kind.INSTANCE
         try:
-            labels[name] = _extents(opened().levels[0].reader, source, objects=has_objects)
+            image = opened()
+            labels[name] = _extents(image.levels[0].reader, source, objects=has_objects)
+            images[name] = image
         except EvaluatorError as error:
             findings.append(_of_error(error, crop.name))
+    if images:
+        findings += _of_place(OpenCrop(crop, raw, images), config)
     return CropLook(crop.name, raw.finest.shape, raw.finest.voxel_size, grey, labels), findings
+
+
+def _of_place(crop: OpenCrop, config: Config) -> Iterator[Finding]:
+    """Raw that is missing, lies elsewhere or is too coarse for what is annotated."""
+    size = triple(config.data.voxel_size or crop.voxel_size)
+    grids = [image.finest for image in crop.labels.values()]
+    said: list[str] = []
+    try:
+        raw_around(crop, grids, size, lambda _: (0, 0, 0), config.data, said.append)
+    except LeftOut as error:
+        yield Finding(Severity.WARNING, "left-out", str(error), crop.source.name)
+    for text in said:
+        yield Finding(Severity.WARNING, "raw", text, crop.source.name)
 
 
 def _extents(ids: Reader, source: Source, *, objects: bool) -> Extents:

@@ -11,11 +11,15 @@ from typer.testing import CliRunner
 
 from baselines.cli import app
 from baselines.config import Config, build
+from baselines.data.crops import load_crops
 from baselines.inspecting import extents
 from baselines.inspecting.findings import CHECKS, Severity, text_of
 from baselines.inspecting.inspection import inspect, require_sound
 from baselines.layout import DataError, Purpose
 from evaluator.volume import open_volume
+from tests.baselines.trees import RAW, block, pyramid, specimen, tree
+
+PHANTOM = {"voxel_size": [8.0, 8.0, 8.0]}
 
 
 def stack(path, values):
@@ -100,7 +104,7 @@ def test_it_is_told_where_only_the_middle_was_measured_and_where_there_is_no_obj
 
 
 def test_the_phantom_is_sound(phantom):
-    found = look(phantom.root)
+    found = look(phantom.root, data=PHANTOM)
     assert found.sound, said(found)
     assert len(found.crops) == 2
 
@@ -132,7 +136,7 @@ def test_empty_resin_in_data_with_a_manifest_is_a_warning_only(phantom, tmp_path
     shutil.copytree(phantom.root, tmp_path / "d")
     shutil.rmtree(tmp_path / "d/train/phantom-train-2/raw/s0/0")
     assert not open_volume(tmp_path / "d/train/phantom-train-2/raw").read().any()
-    found = look(tmp_path / "d")
+    found = look(tmp_path / "d", data=PHANTOM)
     assert "all-zero" in rules(found, Severity.WARNING)
     assert found.sound
 
@@ -237,17 +241,17 @@ def test_a_label_that_nobody_annotated_is_named_with_how_often_it_was_looked_for
     shutil.copytree(phantom.root, tmp_path / "d")
     for crop in phantom.manifest(Purpose.TRAIN).crops:
         shutil.rmtree(tmp_path / "d/train" / crop / "labels/ves/0", ignore_errors=True)
-    asked = {"labels": ["cell", "ves"]}
+    asked = {"labels": ["cell", "ves"]} | PHANTOM
     found = look(tmp_path / "d", data=asked)
     assert rules(found) == ["no-voxels"]
     assert "no annotated voxels for class(es): ves (annotated in 2 of 2 crops)" in said(found)
     assert look(tmp_path / "d", data=asked | {"skip_empty": True}).sound
-    assert look(tmp_path / "d", data={"labels": ["cell"]}).sound
-    every = look(tmp_path / "d")
+    assert look(tmp_path / "d", data={"labels": ["cell"]} | PHANTOM).sound
+    every = look(tmp_path / "d", data=PHANTOM)
     assert every.sound
     assert rules(every, Severity.WARNING) == ["no-voxels"]
     assert "ves (annotated in 2 of 2 crops). It is left out." in said(every)
-    assert rules(look(tmp_path / "d", data={"labels": ["ves"], "skip_empty": True})) == [
+    assert rules(look(tmp_path / "d", data=PHANTOM | {"labels": ["ves"], "skip_empty": True})) == [
         "no-voxels"
     ]
 
@@ -295,6 +299,38 @@ def test_a_folder_without_data_is_one_finding_and_no_check_is_called_passed(tmp_
     assert "has no annotated crops" in said(found)
     assert [line[:4] for line in text_of(found)] == ["FAIL", "    "]
     assert "is no folder" in said(look(tmp_path / "nowhere"))
+
+
+def test_a_crop_that_lies_outside_its_raw_is_a_warning_and_an_error_if_there_is_no_other(tmp_path):
+    near = tree(tmp_path / "near", mito=block())
+    tree(near, crop="crop8", corner=(9000.0,) * 3, mito=block())
+    size = {"voxel_size": [4.0] * 3}
+    found = look(near, data=size)
+    assert rules(found) == []
+    assert [(f.rule, f.crop) for f in found.findings] == [("left-out", "crop8")]
+    assert "crop8 is left out: it lies outside its raw" in said(found)
+    assert "WARN annotations lie in raw that is there" in list(text_of(found))
+    far = tree(tmp_path / "far", corner=(9000.0,) * 3, mito=block())
+    assert rules(look(far, data=size)) == ["left-out"]
+    assert rules(look(near, data={"voxel_size": [1.0] * 3})) == ["left-out"]
+
+
+def test_chunks_of_raw_that_are_missing_are_told_once_before_training_and_once_by_inspect(tmp_path):
+    pyramid(tmp_path / RAW.format("jrc_a"), {4.0: specimen()}, chunks=8)
+    tree(tmp_path, mito=block())
+    (tmp_path / RAW.format("jrc_a") / "s0/3.3.3").unlink()
+    found = look(tmp_path, data={"voxel_size": [4.0] * 3})
+    assert found.sound
+    assert [(f.rule, f.crop) for f in found.findings] == [("raw", "crop7")]
+    assert "lacks 1 chunk at 4,4,4 nm" in said(found)
+    heard = []
+    config = build(Config, {"data": {"voxel_size": [4.0] * 3}}, where="")
+    require_sound(tmp_path, config, progress=heard.append)
+    assert heard == []  # it is for `load_crops` to say
+    load_crops(tmp_path, config, progress=heard.append)
+    assert len(heard) == 1
+    assert "lacks 1 chunk" in heard[0]
+    assert look(tmp_path, data={"voxel_size": [4.0] * 3, "absent": "black"}).findings == ()
 
 
 def test_a_file_at_fault_is_told_once(folder):
