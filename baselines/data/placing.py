@@ -244,9 +244,9 @@ def _of_absent(crop: OpenCrop, raw: RawAround) -> str:
     size = ",".join(f"{n:g}" for n in raw.level.grid.voxel_size)
     return (
         f"{crop.source.name}: {crop.raw.where} lacks {counted(len(raw.absent), 'chunk')} at {size} "
-        f"nm, {100 * share:.3g} % of the raw at its annotations: nothing is learnt there. Get them "
-        f"with `baselines fetch SOURCE --dest DATA --crops {crop.source.name} --voxel-size {size}`; "
-        "if they are black, set data.absent = 'black'."
+        f"nm, {100 * share:.3g} % of the raw at its annotations: nothing is learnt there. Get it "
+        f"with `baselines fetch SOURCE --dest DATA --crops {crop.source.name} --voxel-size {size}`"
+        "; where it is black, set data.absent = 'black'."
     )
 
 
