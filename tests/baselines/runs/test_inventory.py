@@ -2,20 +2,10 @@
 
 import pytest
 
-from baselines.runs.checkpoint import Run
 from baselines.runs.inventory import Listed, listed, remove, size_of, spare
 from baselines.runs.journal import Noted, Trained, Validated
 from baselines.runs.status import Stage
-from tests.baselines.conftest import tiny
-
-
-def begin(folder, *events):
-    folder.mkdir(parents=True)
-    run = Run(folder)
-    run.begin(tiny())
-    for event in events:
-        run.log(event)
-    return run
+from tests.baselines.runs.test_status import begun
 
 
 def told(iteration):
@@ -25,7 +15,7 @@ def told(iteration):
 def test_a_run_is_listed_with_how_far_and_how_good_it_is(tmp_path):
     best = Validated(4, 0.1, {"cell": 0.7}, 0.7, True)
     later = Validated(6, 0.1, {"cell": 0.6}, 0.6, False)
-    begin(tmp_path / "a", told(2), best, told(4), later)
+    begun(tmp_path / "a", told(2), best, told(4), later)
     (run,) = listed(tmp_path)
     assert (run.folder, run.name) == (tmp_path / "a", "segmentation")
     assert (run.iteration, run.iterations) == (4, 6)
@@ -36,14 +26,14 @@ def test_a_run_is_listed_with_how_far_and_how_good_it_is(tmp_path):
 
 
 def test_a_run_is_finished_when_it_said_so(tmp_path):
-    begin(tmp_path / "a", told(6), Noted(6, "done", "done"))
-    begin(tmp_path / "b", told(6), Noted(6, "stopped", "stopped"))
+    begun(tmp_path / "a", told(6), Noted(6, "done", "done"))
+    begun(tmp_path / "b", told(6), Noted(6, "stopped", "stopped"))
     assert [run.stage for run in listed(tmp_path)] == [Stage.DONE, Stage.STOPPED]
 
 
 def test_the_folds_of_an_ensemble_are_runs(tmp_path):
-    begin(tmp_path / "e" / "fold-0", told(1))
-    begin(tmp_path / "e" / "fold-1", told(2))
+    begun(tmp_path / "e" / "fold-0", told(1))
+    begun(tmp_path / "e" / "fold-1", told(2))
     assert [run.iteration for run in listed(tmp_path)] == [1, 2]
 
 
