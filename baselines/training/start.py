@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from baselines.config import Config, ConfigError
+from baselines.config import Config, ConfigError, ModelConfig
 from baselines.config.explaining import shown
+from baselines.config.rules import settings_of
 from baselines.data.crops import TrainingCrop
 from baselines.models import Network, build_model
 from baselines.objects.heads import Head, Heads
@@ -41,11 +43,6 @@ class Start:
     config: Config
 
     @functools.cached_property
-    def network(self) -> Network:
-        """The network there.  Raises ConfigError if its weights cannot be used."""
-        return self.run.model()
-
-    @functools.cached_property
     def there(self) -> Config:
         """The settings there."""
         return self.run.config()
@@ -61,42 +58,45 @@ class Start:
         known = {head.label: head for head in self.run.heads()}
         return [h for h in heads_in(self.config) if h.label in known and same(h, known[h.label])]
 
-    def check(self) -> None:
-        """Raise ConfigError if the networks differ in more than their outputs."""
-        wanted, given = (dataclasses.asdict(c.model) for c in (self.config, self.there))
-        if keys := [key for key in wanted if wanted[key] != given[key]]:
-            raise self._other("model", keys, wanted, given)
-        here, shapes = bare(self.config), {n: t.shape for n, t in self.network.state_dict().items()}
-        cut = {name: _without(shape, self.axes.get(name, ())) for name, shape in shapes.items()}
-        if here.multiple == self.network.multiple and cut == {
-            name: _without(value.shape, self.axes.get(name, ()))
-            for name, value in here.state_dict().items()
-        }:
-            return
-        # The same settings make other levels for other voxels, and for other patches.
-        for section, key in (("data", "voxel_size"), ("training", "patch")):
-            wanted, given = (
-                {key: getattr(getattr(c, section), key)} for c in (self.config, self.there)
-            )
-            if wanted != given:
-                raise self._other(section, [key], wanted, given)
-        raise ConfigError(
-            f"training.start {self.run.weights} has other tensors than the same settings make "
-            "here: it comes from other versions of the libraries. Begin with new weights."
-        )
+    def network(self) -> Network:
+        """The trained network there.
 
-    def _other(
-        self, section: str, keys: Sequence[str], wanted: dict[str, object], given: dict[str, object]
-    ) -> ConfigError:
-        """What is said of settings that differ, and must not."""
-        both = "; ".join(
-            f"{section}.{key} is {shown(wanted[key])} here and {shown(given[key])} there"
-            for key in keys
+        Raises ConfigError if it differs in more than its outputs, or its weights cannot be used.
+        """
+        if differing := self._differing(f"model.{known.name}" for known in fields(ModelConfig)):
+            raise self._other(differing)
+        network, here = self.run.model(), bare(self.config)
+        if self._body(network) != self._body(here) or network.multiple != here.multiple:
+            # The same settings make other levels for other voxels, and for other patches.
+            raise self._other(self._differing(("data.voxel_size", "training.patch")))
+        return network
+
+    def _differing(self, keys: Iterable[str]) -> dict[str, tuple[Any, Any]]:
+        """Of some settings those that differ: the values here and there."""
+        here, there = (
+            {key: value for key, value, _ in settings_of(config)}
+            for config in (self.config, self.there)
         )
-        sets = " ".join(f"--set '{section}.{key}={shown(given[key])}'" for key in keys)
+        return {key: (here[key], there[key]) for key in keys if here[key] != there[key]}
+
+    def _body(self, network: Network) -> dict[str, list[int]]:
+        """The shapes of a network's tensors, along axes that do not count channels."""
+        return {
+            name: [n for k, n in enumerate(value.shape) if k not in self.axes.get(name, ())]
+            for name, value in network.state_dict().items()
+        }
+
+    def _other(self, differing: Mapping[str, tuple[Any, Any]]) -> ConfigError:
+        """What is said of a network that is not alike."""
+        both = "; ".join(
+            f"{key} is {shown(here)} here and {shown(there)} there"
+            for key, (here, there) in differing.items()
+        )
+        sets = " ".join(f"--set '{key}={shown(there)}'" for key, (_, there) in differing.items())
+        advice = f"Take what it has, with {sets}, or begin" if sets else "Begin"
         return ConfigError(
-            f"training.start {self.run.folder} holds a network of another shape: {both}. Take "
-            f"what it has, with {sets}, or begin with new weights."
+            f"training.start {self.run.folder} holds a network of another shape: "
+            f"{both or 'it comes from another version'}. {advice} with new weights."
         )
 
     @functools.cached_property
@@ -110,17 +110,17 @@ class Start:
         return {name: axes for name, axes in differ.items() if axes}
 
     @torch.no_grad()
-    def give(self, model: Network) -> None:
-        """Copy weights into the network here; those of channels that are new stay."""
+    def give(self, network: Network, model: Network) -> None:
+        """Copy weights of the network there into that here; those of new channels stay."""
         here, there = heads_in(self.config), self.run.heads()
         rows = [_rows(heads, [head.label for head in self.taken]) for heads in (here, there)]
-        given = self.network.state_dict()
+        given = network.state_dict()
         for name, value in model.state_dict().items():
             if name not in self.axes:
                 value.copy_(given[name])
                 continue
             into = _index(value, self.axes[name], rows[0], model.channels)
-            source = _index(given[name], self.axes[name], rows[1], self.network.channels)
+            source = _index(given[name], self.axes[name], rows[1], network.channels)
             value[into] = given[name][source]
 
     def sentences(self, crops: Sequence[TrainingCrop]) -> Iterator[str]:
@@ -156,10 +156,11 @@ class Start:
             )
         ]  # fmt: skip
         if seen:
+            names = ", ".join(seen[:4]) + (f" and {len(seen) - 4} more" if len(seen) > 4 else "")
             yield (
-                f"warning: {self.run.folder} was trained on what validates here, of "
-                f"{', '.join(seen)}: their Dice is too good. Choose another split, such as "
-                "split.kind = 'file', or trust crops alone that neither was trained on."
+                f"warning: {self.run.folder} was trained on what validates here, of {names}: their "
+                "Dice is too good. Choose another split, such as split.kind = 'file', or trust "
+                "crops alone that neither was trained on."
             )
 
 
@@ -169,35 +170,32 @@ def begin(config: Config, run: Run, model: Network) -> tuple[Config, Start | Non
     Its network gets the weights.  A run that goes on has them: the other run is not read again.
     Raises ConfigError if `training.start` is no run, or one that does not fit.
     """
-    noted = run.config().trained if run.settings.is_file() else None
+    before = run.config() if run.settings.is_file() else None
     if not config.training.start:
         return _from(config, "", ""), None
-    if noted is not None:
-        if run.config().training.start != config.training.start:
-            return config, None  # the run's folder will refuse it
-        if run.goes_on:
-            return _from(config, noted.start, noted.start_digest), None
-    start = open_start(config)
-    if noted is not None and noted.start_digest != start.digest:
+    if before and before.training.start != config.training.start:
+        return config, None  # the run's folder will refuse it
+    if before and run.goes_on:
+        return _from(config, before.trained.start, before.trained.start_digest), None
+    start = start_of(config)
+    if before and before.trained.start_digest != start.digest:
         raise ConfigError(
             f"{start.run.weights} has changed since {run.folder} was begun with it: choose another "
             "folder."
         )
-    start.give(model)
+    start.give(start.network(), model)
     return _from(config, str(start.run.weights.resolve()), start.digest), start
 
 
-def open_start(config: Config) -> Start:
-    """The run that `training.start` names, of an ensemble the one of the same fold.
+def start_of(config: Config) -> Start:
+    """What `training.start` names, of an ensemble the run of the same fold.
 
-    Raises ConfigError if it does not fit.
+    Raises ConfigError if that is no run.
     """
     path = Path(config.training.start)
     if config.split.kind == "kfold" and (path / "ensemble.json").is_file():
         path = path / f"fold-{config.split.fold}"
-    start = Start(run_at(path), config)
-    start.check()
-    return start
+    return Start(run_at(path), config)
 
 
 def run_at(path: Path) -> Run:
@@ -268,7 +266,3 @@ def _index(
         some = [row * each + k for row in rows for k in range(each)]
         along.append(torch.tensor(some, dtype=torch.long) if axis in axes else torch.arange(n))
     return torch.meshgrid(*along, indexing="ij")
-
-
-def _without(shape: Sequence[int], axes: Sequence[int]) -> list[int]:
-    return [n for k, n in enumerate(shape) if k not in axes]

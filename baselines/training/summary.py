@@ -14,7 +14,7 @@ from baselines.data.crops import TrainingCrop
 from baselines.runs.checkpoint import heads_in, network_of
 from baselines.training.memory import counted
 from baselines.training.schedule import Schedule
-from baselines.training.start import open_start
+from baselines.training.start import start_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def summarise(config: Config, crops: Sequence[TrainingCrop], schedule: Schedule)
     model = network_of(config)
     model.check_patch(config.training.patch)
     weights = sum(weight.numel() for weight in model.parameters())
-    begins = list(open_start(config).sentences(crops)) if config.training.start else []
+    begins = _begins(config, crops) if config.training.start else []
     facts = {
         **_data_facts(config, crops),
         "network": _network(config),
@@ -140,6 +140,13 @@ def _remarks(config: Config, crops: Sequence[TrainingCrop]) -> list[str]:
     if not any(crop.validation for crop in crops):
         remarks.append("nothing is kept to validate on: thresholds stay at 0.5.")
     return remarks
+
+
+def _begins(config: Config, crops: Sequence[TrainingCrop]) -> list[str]:
+    """What there is to say of weights that come from another run.  Raises ConfigError if unlike."""
+    start = start_of(config)
+    start.network()
+    return list(start.sentences(crops))
 
 
 def _voxels(boxes: Sequence[Box]) -> int:

@@ -18,7 +18,7 @@ from baselines.runs.journal import Noted, Trained
 from baselines.runs.weights import load_weights, save_weights
 from baselines.training.folds import train_folds
 from baselines.training.schedule import plan_schedule
-from baselines.training.start import Start, begin, open_start, run_at, same
+from baselines.training.start import Start, begin, run_at, same, start_of
 from baselines.training.summary import summarise
 from baselines.training.train import filled, train
 from evaluator.digest import file_digest
@@ -160,7 +160,7 @@ def test_volumes_begin_with_volumes(phantom, tmp_path):
 
 def test_a_label_in_another_representation_begins_new(phantom, other):
     settings = changed(after(other), "objects", representation="affinity")
-    start = open_start(loaded(settings, phantom)[0])
+    start = start_of(loaded(settings, phantom)[0])
     assert [head.label for head in start.taken] == ["mem"]
     size = (8.0, 8.0, 8.0)
     near, far = (Head("a", "affinity", size, offsets=((0, 0, -n),)) for n in (1, 4))
@@ -180,7 +180,7 @@ def test_what_is_taken_over_is_told_before_the_first_iteration(child, other):
 
 def test_where_no_label_is_shared_it_is_told_and_the_rest_is_taken_over(phantom, other, tmp_path):
     settings = after(other, ["mito"])
-    start = open_start(loaded(settings, phantom)[0])
+    start = start_of(loaded(settings, phantom)[0])
     (text,) = start.sentences(())
     assert (
         "no label in the same way (there cell, mem), so no channel is taken over; new: mito" in text
@@ -315,14 +315,21 @@ def test_a_patch_that_makes_other_levels_is_refused(phantom, tmp_path):
     old = changed(old, "training", patch=(8, 32, 32), iterations=1)
     trained(old, phantom, tmp_path / "old")
     new = changed(old, "training", patch=(4, 32, 32), start=str(tmp_path / "old"))
-    words = r"training.patch is \[4, 32, 32\] here and \[8, 32, 32\] there"
+    words = (
+        r"shape: training.patch is \[4, 32, 32\] here and \[8, 32, 32\] there\. Take what it has"
+    )
     with pytest.raises(ConfigError, match=words):
         trained(new, phantom, tmp_path / "new")
+    both = changed(new, "data", voxel_size=(8.0, 8.0, 16.0))
+    with pytest.raises(
+        ConfigError, match=r"voxel_size is \[8, 8, 16\] here and .*; training.patch"
+    ):
+        trained(both, phantom, tmp_path / "new")
 
 
 def test_other_voxels_are_warned_of_with_both_sizes(phantom, other):
     settings = changed(after(other), "data", voxel_size=(8.0, 16.0, 16.0))
-    start = open_start(loaded(settings, phantom)[0])
+    start = start_of(loaded(settings, phantom)[0])
     (text,) = (t for t in start.sentences(()) if "nm" in t)
     assert text.startswith(f"warning: {other} was trained at 8 × 8 × 8 nm (Z, Y, X)")
     assert "this run is at 8 × 16 × 16 nm: the same structures have another size" in text
@@ -394,9 +401,16 @@ def test_a_run_without_weights_yet_is_refused(phantom, other, tmp_path):
 
 def test_a_start_that_has_seen_what_validates_is_told(phantom, other):
     config, crops = loaded(changed(after(other), "split", fraction=0.5), phantom)
-    (text,) = (t for t in open_start(config).sentences(crops) if "trained on" in t)
+    (text,) = (t for t in start_of(config).sentences(crops) if "trained on" in t)
     assert text.startswith(f"warning: {other} was trained on what validates here, of "
                            "phantom-train-1, phantom-train-2: their Dice is too good")  # fmt: skip
+
+
+def test_of_many_crops_four_are_named(phantom, other):
+    config, crops = loaded(changed(after(other), "split", fraction=0.5), phantom)
+    many = [dataclasses.replace(crops[0], name=name) for name in "abcdefg"]
+    (text,) = (t for t in start_of(config).sentences(many) if "trained on" in t)
+    assert "validates here, of a, b, c, d and 3 more: their Dice" in text
 
 
 def test_a_start_that_kept_the_same_planes_is_not_warned_of(child):
@@ -408,8 +422,7 @@ def test_a_start_that_does_not_say_what_it_learnt_from_is_told(phantom, other, t
     (tmp_path / "parent/results.json").unlink()
     config, crops = loaded(after(tmp_path / "parent"), phantom)
     assert (
-        "does not say which crops it was trained on"
-        in list(open_start(config).sentences(crops))[-1]
+        "does not say which crops it was trained on" in list(start_of(config).sentences(crops))[-1]
     )
 
 
