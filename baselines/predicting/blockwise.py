@@ -201,5 +201,5 @@ def _patches(
 ) -> tuple[list[Box], Tensor]:
     """The tiles, and normalised raw (N, 1, Z + 2 context, Y, X) of them."""
     wide = (tile.grown((tiling.context, 0, 0)) for tile in tiles)
-    parts = [light.normalise(read_padded(raw, box.start, box.shape)) for box in wide]
-    return tiles, torch.from_numpy(np.stack(parts)[:, None])
+    parts = np.stack([read_padded(raw, box.start, box.shape) for box in wide])
+    return tiles, torch.from_numpy(light.normalise(parts)[:, None])

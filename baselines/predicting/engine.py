@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 
 import numpy as np
 import torch
-import zarr
 from torch import Tensor
 
 from baselines.box import Box
 from baselines.config import Config
-from baselines.predicting.blockwise import Predictor, predict_box, stream
+from baselines.predicting.blockwise import predict_box, stream
+from baselines.predicting.output import open_stored
 from baselines.predicting.predictors import predictor_of
 from baselines.predicting.subjects import Subject
 from baselines.predicting.tiling import Tiling, plan_tiling
@@ -58,7 +59,7 @@ class Engine:
             model.place(device)
         self.multiple: Shape = models[0].multiple
         self.channels = heads.channels + (len(heads) if settings.uncertainty else 0)
-        self.predictor: Predictor = predictor_of(
+        self.predictor = predictor_of(
             *models, device=device, bf16=use_bf16(task.config.training.precision, device),
             mirror=settings.mirror, uncertain=heads.masks if settings.uncertainty else (),
         )  # fmt: skip
@@ -69,7 +70,7 @@ class Engine:
         if settings.uncertainty:
             for k, head in enumerate(heads, start=heads.channels):
                 self.stored[task.folder / "uncertainty" / head.label] = slice(k, k + 1)
-        self.arrays = {path: zarr.open_array(path, mode="r+") for path in self.stored}
+        self.arrays = {path: open_stored(path) for path in self.stored}
 
     def parts(self, box: Box) -> Iterator[Box]:
         """Predict a box of whole blocks; its parts, each as soon as it is on disk.
@@ -115,13 +116,15 @@ class Engine:
     def _write(self, part: Box, brought_levels: Callable[[], np.ndarray]) -> Box:
         levels = brought_levels()
         start = self.task.tiling.predicted.start
-        inside = part.moved(tuple(-n for n in start)).slices
+        inside: tuple[slice | EllipsisType, ...] = (
+            ..., *part.moved(tuple(-n for n in start)).slices
+        )  # fmt: skip
+        begun = []
         for path, channels in self.stored.items():
-            array, found = self.arrays[path], levels[channels]
-            if array.ndim == 3:
-                array[inside] = found[0]
-            else:
-                array[(slice(None), *inside)] = found
+            target = self.arrays[path][inside]
+            begun.append(target.write(levels[channels].reshape(target.shape)))
+        for one in begun:
+            one.result()
         return part
 
 

@@ -18,7 +18,10 @@ class Light:
 
     def normalise(self, raw: np.ndarray) -> np.ndarray:
         """float32, near mean 0 and deviation 1."""
-        return (raw.astype(np.float32) - self.middle) / self.spread
+        grey = raw.astype(np.float32)
+        grey -= self.middle
+        grey /= self.spread
+        return grey
 
 
 def measure_light(raw: Reader) -> Light:

@@ -43,6 +43,9 @@ def read_padded(volume: Reader, start: Shape, size: Shape, *, mirror: bool = Tru
 
     mirror: False repeats the outermost voxels instead.
     """
+    stop = tuple(a + n for a, n in zip(start, size, strict=True))
+    if min(start) >= 0 and all(b <= m for b, m in zip(stop, volume.shape, strict=True)):
+        return volume.read(start, (stop[0], stop[1], stop[2]))
     outside = _mirrored if mirror else _repeated
     axes = [
         outside(np.arange(a, a + n), m) for a, n, m in zip(start, size, volume.shape, strict=True)

@@ -12,6 +12,7 @@ from baselines.predicting.output import (
     create_stored,
     grid_of,
     level_grids,
+    open_stored,
     planes_of,
     segmentation,
     write_metadata,
@@ -27,6 +28,28 @@ GRID = VoxelGrid((20, 300, 140), (40.0, 10.0, 10.0), (80.0, 5.0, 0.0))
 
 def ids(grid):
     return np.random.default_rng(0).integers(0, 9, grid.shape).astype(np.uint32)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_is_written_of_an_array_is_read_back_and_nothing_else_is_kept(tmp_path, channels):
+    path, grid = tmp_path / "mito", VoxelGrid((5, 10, 6), (8.0, 8.0, 8.0))
+    create_stored(path, grid, channels=channels, chunks=(4, 4, 4), about={})
+    box = (slice(4, 5), slice(4, 10), slice(0, 6))
+    target = open_stored(path)[(..., *box)]
+    values = np.random.default_rng(0).integers(1, 256, target.shape).astype(np.uint8)
+    values[..., 0:4, 0:4] = 0  # a chunk of zeros
+    target.write(values).result()
+    expected = np.zeros(open_stored(path).shape, np.uint8)
+    expected[(..., *box)] = values
+    np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], expected)
+    chunks = [file for file in path.rglob("*") if file.is_file() and file.name[0] != "."]
+    assert len(chunks) == 3 * channels
+
+
+def test_an_array_that_is_not_there_is_not_made(tmp_path):
+    with pytest.raises(ValueError, match="NOT_FOUND"):
+        open_stored(tmp_path / "mito")
+    assert not (tmp_path / "mito").exists()
 
 
 def test_axes_with_large_voxels_wait_until_the_others_have_caught_up():

@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.models import build_model
 from baselines.predicting.predictors import MIRRORED, predictor_of
+from tests.baselines.conftest import tiny, tiny_volume
 
 CPU = torch.device("cpu")
 
@@ -35,6 +37,24 @@ def test_one_network_gives_its_probabilities():
     found = predict(Constant(0.2, 0.7))
     assert found.shape == (1, 2, 2, 3, 4)
     torch.testing.assert_close(found[0, :, 0, 0, 0], torch.tensor([0.2, 0.7]))
+
+
+@pytest.mark.parametrize(("settings", "together"), [(tiny(), 1), (tiny_volume(), 3)])
+@pytest.mark.parametrize("mirror", ["none", "plane"])
+def test_on_a_cpu_planes_go_through_one_by_one_and_say_what_they_say_together(
+    settings, together, mirror
+):
+    torch.manual_seed(0)
+    model = build_model(settings.model, channels=2, voxel_size=(8.0, 8.0, 8.0)).eval()
+    sizes = set()
+    raw = torch.randn(3, 1, *settings.prediction.tile)
+    with torch.inference_mode():
+        expected = sum(
+            model(raw.flip(axes)).sigmoid().flip(axes) for axes in MIRRORED[mirror]
+        ) / len(MIRRORED[mirror])  # fmt: skip
+    model.register_forward_pre_hook(lambda _, seen: sizes.add(len(seen[0])))
+    torch.testing.assert_close(predict(model, raw=raw, mirror=mirror), expected)
+    assert sizes == {together}
 
 
 def test_several_networks_give_their_mean():

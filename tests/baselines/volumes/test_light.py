@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from baselines.volumes.light import measure_light
+from baselines.volumes.light import Light, measure_light
 from baselines.volumes.readers import InMemory
 
 
@@ -11,6 +12,15 @@ def test_light_comes_from_percentiles_without_lost_sections():
     lost[[2, 9]] = 0
     assert measure_light(InMemory(lost)) == measure_light(InMemory(raw))
     assert measure_light(InMemory(np.zeros((2, 4, 4)))).spread == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_raw_stays_as_it_is_when_it_is_normalised(dtype):
+    raw = np.full((1, 2, 2), 150, dtype)
+    found = Light(100.0, 25.0).normalise(raw)
+    assert (found == 2).all()
+    assert found.dtype == np.float32
+    assert (raw == 150).all()
 
 
 def test_normalised_raw_does_not_depend_on_the_instruments_scale():
