@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from baselines.box import blocks_of
-from baselines.predicting.doubt import Tally, Usual, tally
+from baselines.predicting.doubt import Tally, Usual, parts_of, tally
 from baselines.predicting.output import grid_of
 from baselines.predicting.team import Team
 from baselines.progress import counted
@@ -39,18 +39,33 @@ class Sureness:
         return sum(self.labels.values(), Tally())
 
     @property
+    def limits(self) -> dict[str, float]:
+        """The doubt that is usual: of all labels together, called "", and of each that is here.
+
+        Without those that nobody knows.
+        """
+        if self.usual is None or not self.doubted:
+            return {}
+        found, known = parts_of(self.labels), self.usual.labels
+        overall = {"": self.usual.limit} if found else {}
+        return overall | {n: known[n].limit(found[n].share) for n in known if n in found}
+
+    @property
+    def unusual(self) -> list[str]:
+        """Which of `limits` the image is above."""
+        doubts = {"": self.overall.mean_doubt} | {n: t.mean_doubt for n, t in self.labels.items()}
+        return [n for n, limit in self.limits.items() if (doubts[n] or 0.0) > limit]
+
+    @property
     def unlike(self) -> bool | None:
-        """Whether doubt is above what is usual; None: nobody knows."""
-        doubt = self.overall.mean_doubt
-        if self.usual is None or doubt is None or not self.doubted:
-            return None
-        return doubt > self.usual.limit
+        """Whether any doubt is above what is usual; None: nobody knows."""
+        return bool(self.unusual) if self.limits else None
 
     def told(self, label: str = "") -> dict[str, Any]:
         """For metadata.json: of a label, or of the image.
 
         uncertainty, doubt: means over the predicted foreground, 0 .. 1; None where nothing is
-        predicted, or stored arrays do not tell.
+        predicted, or stored arrays do not tell.  usual_doubt: None if nobody knows.
         """
         found = self.labels[label] if label else self.overall
         means = {
@@ -58,10 +73,9 @@ class Sureness:
             "doubt": found.mean_doubt if self.doubted else None,
         }
         told = {name: mean if mean is None else round(mean, 5) for name, mean in means.items()}
-        if label:
-            return told
-        limit = None if self.usual is None else round(self.usual.limit, 5)
-        return told | {"usual_doubt": limit, "out_of_distribution": self.unlike}
+        limit = self.limits.get(label)
+        told["usual_doubt"] = limit if limit is None else round(limit, 5)
+        return told if label else told | {"out_of_distribution": self.unlike}
 
     @property
     def line(self) -> str:
@@ -76,14 +90,17 @@ class Sureness:
     @property
     def warning(self) -> str:
         """A sentence about an image unlike those of the training; empty for others."""
-        doubt = self.overall.mean_doubt
-        if not self.unlike or self.usual is None or doubt is None:
+        if not self.unusual or self.usual is None:
             return ""
+        above = [
+            f"{self.told(n)['doubt']:.3f}{f' in {n}' if n else ''} (usual is up to "
+            f"{self.limits[n]:.3f})" for n in self.unusual
+        ]  # fmt: skip
         return (
-            f"{self.name} is unlike what the model has learnt from: its doubt is {doubt:.3f}, and "
-            f"95 % of images like the {counted(self.usual.images, 'image')} of validation stay "
-            f"below {self.usual.limit:.3f}. Look at the prediction before you use it, or train on "
-            "such images, too."
+            f"{self.name} is unlike what the model has learnt from: its doubt is "
+            f"{', '.join(above)}. Of images like the {counted(self.usual.images, 'image')} of "
+            "validation, 95 % stay below every limit. Look at the prediction before you use it, or "
+            "train on such images, too."
         )
 
 

@@ -12,7 +12,7 @@ from baselines.config import Config, ConfigError
 from baselines.objects.decoding import Thresholds
 from baselines.objects.heads import AFFINITY, Head, Heads
 from baselines.objects.recipe import Recipe
-from baselines.predicting.doubt import Usual, usual_doubt
+from baselines.predicting.doubt import Part, Usual, usual_doubt
 from baselines.predicting.predictors import MIRRORED
 from baselines.runs.checkpoint import Run
 from baselines.volumes.light import Light
@@ -71,8 +71,17 @@ class Team:
         return self.votes == 1 or (settings.uncertainty and not settings.orthoplanes)
 
     def usual(self) -> Usual | None:
-        """The doubt of images like those that the members were validated on."""
-        return usual_doubt([run.results().get("doubts", []) for run in self.members])
+        """The doubt of images like those that the members were validated on.
+
+        That of labels is unknown if one of the members did not note it, as older ones did not.
+        """
+        results = [run.results() for run in self.members]
+        noted = all("label_doubts" in of for of in results if of.get("doubts"))
+        parts = [
+            [{label: Part(**part) for label, part in image.items()} for image in of["label_doubts"]]
+            for of in results if noted and "label_doubts" in of
+        ]  # fmt: skip
+        return usual_doubt([of.get("doubts", []) for of in results], parts)
 
     def lights(self) -> list[Light]:
         """Grey values of the crops that the first member learnt from."""

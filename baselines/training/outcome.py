@@ -24,10 +24,11 @@ def results_of(
 ) -> dict[str, Any]:  # fmt: skip
     """Of a finished training.
 
-    dice, thresholds, loss, doubts, iteration: of the best validation, absent without one.  light:
-    of each crop, so that prediction can say when grey values have changed.  split: of each crop its
-    boxes, in voxels of a grid in its raw, so that it can say when they are predicted.  objects,
-    quality: thresholds of the objects of instance labels, and the panoptic quality they reach.
+    dice, thresholds, loss, doubts, label_doubts, iteration: of the best validation, absent without
+    one.  light: of each crop, so that prediction can say when grey values have changed.  split: of
+    each crop its boxes, in voxels of a grid in its raw, so that it can say when they are predicted.
+    objects, quality: thresholds of the objects of instance labels, and the panoptic quality they
+    reach.
     """
     masks = {label: found.thresholds.mask for label, found in tuned.items()}
     trained = [event for event in events if isinstance(event, Trained)]

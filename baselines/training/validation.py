@@ -22,7 +22,7 @@ from baselines.objects.recipe import Recipe
 from baselines.objects.targets import make_targets
 from baselines.objects.tuning import Volume, tune
 from baselines.predicting.blockwise import predict_box
-from baselines.predicting.doubt import Tally, tally
+from baselines.predicting.doubt import Part, Tally, parts_of, tally
 from baselines.predicting.predictors import predictor_of
 from baselines.predicting.tiling import Tiling, plan_tiling
 from baselines.training.losses import loss_of
@@ -38,13 +38,15 @@ MOST_TUNED = 2**21  # of a validation box on which thresholds of objects are tri
 class Validation:
     """Per label that was annotated: the best Dice of its mask, and the threshold that reaches it.
 
-    loss: mean over the boxes.  doubts: of each box with a foreground, see `predicting.doubt`.
+    loss: mean over the boxes.  doubts, label_doubts: of each box with a foreground, over all labels
+    and of those that it has any of, see `predicting.doubt`.
     """
 
     loss: float
     dice: dict[str, float]
     thresholds: dict[str, float]
     doubts: list[float] = field(default_factory=list)
+    label_doubts: list[dict[str, Part]] = field(default_factory=list)
 
     @property
     def mean(self) -> float:
@@ -92,11 +94,13 @@ def validate(
     dice, thresholds = functools.reduce(operator.add, counts).best()
     seen = np.any(annotated, axis=0)
     labels = [head.label for head in heads]
+    overall = [sum(one.values(), Tally()).mean_doubt for one in tallies]
     return Validation(
         loss=float(np.mean(losses)),
         dice={n: float(d) for n, d, s in zip(labels, np.round(dice, 5), seen, strict=True) if s},
         thresholds={n: float(t) for n, t in zip(labels, thresholds, strict=True)},
-        doubts=[round(d, 5) for one in tallies if (d := one.mean_doubt) is not None],
+        doubts=[round(doubt, 5) for doubt in overall if doubt is not None],
+        label_doubts=[parts for one in tallies if (parts := parts_of(one))],
     )
 
 
@@ -220,7 +224,7 @@ def _tuned(head: Head, volumes: list[Volume], config: Config, share: float) -> T
 
 def _measure(
     looked: Looked, heads: Heads, config: Config
-) -> tuple[Agreement, float, np.ndarray, Tally]:
+) -> tuple[Agreement, float, np.ndarray, dict[str, Tally]]:
     ids, known = (torch.from_numpy(array)[None] for array in (looked.ids, looked.known))
     target, weight = make_targets(ids, known, heads)
     logits = torch.from_numpy(looked.probabilities)[None].logit(eps=1e-6)
@@ -229,7 +233,8 @@ def _measure(
     counts = agreement(
         looked.probabilities[masks], target[0, masks].numpy() > 0.5, weight[0, masks].numpy()
     )
-    sure = tally(np.round(looked.probabilities[masks] * 255).astype(np.uint8))
+    stored = np.round(looked.probabilities[masks] * 255).astype(np.uint8)
+    sure = {head.label: tally(mask) for head, mask in zip(heads, stored, strict=True)}
     return counts, float(loss), looked.known.reshape(len(heads), -1).max(axis=1), sure
 
 

@@ -2,9 +2,11 @@ import json
 
 import pytest
 
+from baselines.predicting.doubt import Tally, Usual, UsualPart
 from baselines.predicting.output import create_stored
 from baselines.predicting.subjects import hidden_crops
-from baselines.predicting.sureness import tally_of
+from baselines.predicting.sureness import Sureness, tally_of
+from baselines.predicting.team import team_of
 from benchmarks.cells import CUBE
 from evaluator.geometry import VoxelGrid
 from tests.baselines.predicting.test_prediction import CROP, go, run_in, stored
@@ -69,8 +71,8 @@ def test_an_image_of_more_doubt_than_is_usual_is_told_with_value_and_limit(
     assert content["usual_doubt"] < doubt
     (warning,) = [line for line in said if "is unlike what the model has learnt from" in line]
     assert warning.startswith(f"warning: {CROP} ")
-    assert f"its doubt is {doubt:.3f}" in warning
-    assert f"like the 4 images of validation stay below {content['usual_doubt']:.3f}" in warning
+    limit = content["usual_doubt"]
+    assert f"its doubt is {doubt:.3f} (usual is up to {limit:.3f}). Of images like the 4" in warning
     assert warning.removeprefix("warning: ") in content["warnings"]
     (line,) = [line for line in said if line.startswith(f"{CROP}: doubt")]
     assert line.endswith(f"(usual is up to {content['usual_doubt']:.3f})")
@@ -83,6 +85,64 @@ def test_an_image_of_usual_doubt_is_not_told_of(plain, phantom, tmp_path):
     assert content["out_of_distribution"] is False
     assert content["warnings"] == plain[0]["warnings"]
     assert not any("unlike what the model" in line for line in said)
+
+
+def noted(content, *, label, doubt):
+    """Validation images like one that was predicted, but for the doubt of one label."""
+    voxels = {name: content["voxels"][name] for name in content["labels"]}
+    whole = sum(voxels.values())
+    images = []
+    for change in (-0.01, 0.0, 0.01, 0.005, -0.005):
+        doubts = {name: of["doubt"] for name, of in content["labels"].items()} | {label: doubt}
+        images.append({
+            name: {"share": voxels[name] / whole, "doubt": doubts[name] + change}
+            for name in voxels if voxels[name]
+        })  # fmt: skip
+    return images
+
+
+@pytest.fixture
+def described(plain):
+    """What is said of the plain prediction, with how many voxels each label was found in."""
+    content, _, out = plain
+    masks = {"cell": stored(out, "cell")[0], "mem": stored(out, "mem")}
+    return content | {"voxels": {name: int((mask > 127).sum()) for name, mask in masks.items()}}
+
+
+def test_a_label_of_more_doubt_than_is_usual_is_told_by_name(described, phantom, tmp_path):
+    doubt = described["labels"]["mem"]["doubt"]
+    images = noted(described, label="mem", doubt=0.5 * doubt)
+    overall = [sum(p["share"] * p["doubt"] for p in image.values()) for image in images]
+    results = {**THRESHOLDS, "doubts": [2 * d for d in overall], "label_doubts": images}
+    content, said = predicted([run_in(tmp_path / "run", results=results)], phantom, tmp_path)
+    labels = content["labels"]
+    assert content["out_of_distribution"] is True
+    assert labels["mem"]["usual_doubt"] < doubt
+    assert labels["cell"]["usual_doubt"] > labels["cell"]["doubt"]
+    (warning,) = [line for line in said if "is unlike what the model has learnt from" in line]
+    limit = labels["mem"]["usual_doubt"]
+    assert f"its doubt is {doubt:.3f} in mem (usual is up to {limit:.3f}). Of" in warning
+    assert "cell" not in warning
+
+
+def test_a_label_that_nothing_is_known_of_is_not_compared(described, phantom, tmp_path):
+    images = noted(described, label="mem", doubt=0.9)
+    strange = [{"cell": image["cell"], "gone": image["mem"]} for image in images]
+    results = {**THRESHOLDS, "doubts": [0.8, 0.9, 1.0], "label_doubts": strange}
+    content, _ = predicted([run_in(tmp_path / "run", results=results)], phantom, tmp_path)
+    assert content["labels"]["mem"]["usual_doubt"] is None
+    assert content["labels"]["cell"]["usual_doubt"] is not None
+
+
+def test_of_an_ensemble_with_an_older_run_the_doubt_over_all_labels_alone_is_compared(
+    described, phantom, tmp_path
+):
+    images = noted(described, label="mem", doubt=0.1)
+    new = run_in(tmp_path / "new", results={"doubts": [0.1, 0.2, 0.3], "label_doubts": images})
+    old = run_in(tmp_path / "old", seed=1, results={"doubts": [0.1, 0.2, 0.3]})
+    assert set(team_of([new]).usual().labels) == {"cell", "mem"}
+    assert team_of([new, old]).usual() == team_of([old, old]).usual()
+    assert team_of([new, old]).usual().labels == {}
 
 
 def test_an_ensemble_tells_uncertainty_and_the_doubt_that_its_members_have_by_themselves(
@@ -141,3 +201,32 @@ def test_only_the_mask_of_a_label_learnt_by_several_channels_counts(tmp_path):
     array[0, 60:] = 255
     array[1:] = 200
     assert tally_of(tmp_path, "cell", uncertain=False).voxels == 10 * 8 * 8
+
+
+USUAL = Usual(0.3, 12, dict.fromkeys("ab", UsualPart(share=0.5, doubt=0.2, excess=0.04)))
+
+
+def sure(usual=USUAL, **labels):
+    return Sureness("image", labels, uncertain=False, doubted=True, usual=usual)
+
+
+def test_a_label_that_is_not_in_an_image_says_nothing_about_it():
+    found = sure(a=Tally(100, 21.0), b=Tally())
+    assert found.limits.keys() == {"", "a"}
+    assert found.unlike is False
+    assert found.told("b") == {"uncertainty": None, "doubt": None, "usual_doubt": None}
+
+
+def test_a_few_doubtful_voxels_of_a_label_make_no_image_unlike():
+    assert sure(a=Tally(1000, 200.0), b=Tally(5, 5.0)).unusual == []
+    assert sure(a=Tally(1000, 200.0), b=Tally(200, 100.0)).unusual == ["b"]
+
+
+def test_of_an_image_without_foreground_nobody_knows_whether_it_is_unlike():
+    found = sure(a=Tally(), b=Tally())
+    assert (found.unlike, found.unusual, found.warning) == (None, [], "")
+
+
+def test_all_that_is_unusual_is_named():
+    warning = sure(a=Tally(100, 50.0), b=Tally(100, 60.0)).warning
+    assert "0.550 (usual is up to 0.300), 0.500 in a (usual is up to 0.240), 0.600 in b" in warning

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import nn
 from baselines.box import Box
 from baselines.config import Config, build
 from baselines.objects.heads import heads_of
+from baselines.predicting.doubt import Part
 from baselines.predicting.tiling import Tiling
 from baselines.training.validation import (
     look,
@@ -47,6 +49,16 @@ class Counted(BrightIsLabel):
     def forward(self, raw):
         self.tiles += len(raw)
         return super().forward(raw)
+
+
+class RightQuarter(BrightIsLabel):
+    """The second of two labels is found in the right quarter alone, and less surely."""
+
+    def forward(self, raw):
+        found = super().forward(raw).clone()
+        found[:, 1] /= 2
+        found[:, 1, ..., :12] = -3
+        return found
 
 
 class NothingIsThere(BrightIsLabel):
@@ -265,4 +277,25 @@ def test_doubt_is_told_of_each_box_that_has_a_foreground():
     light = crops[0].light
     p = 1 / (1 + np.exp(-4.0 * light.normalise(np.array([180.0], np.float32))[0]))
     assert found.doubts == pytest.approx([4 * p * (1 - p)] * 2, abs=0.01)
-    assert run(NothingIsThere(1), crops, settings(["a"])).doubts == []
+    nothing = run(NothingIsThere(1), crops, settings(["a"]))
+    assert nothing.doubts == nothing.label_doubts == []
+
+
+def test_doubt_is_told_of_each_label_with_its_share_of_the_foreground():
+    raw, label = halves()
+    model = RightQuarter(2, slope=1.0)
+    found = run(model, [crop({"a": label, "b": label}, raw)], settings(["a", "b"]))
+    (parts,) = found.label_doubts
+    assert (parts["a"].share, parts["b"].share) == pytest.approx((2 / 3, 1 / 3))
+    assert 0 < parts["a"].doubt < parts["b"].doubt
+    overall = (2 * parts["a"].doubt + parts["b"].doubt) / 3
+    assert found.doubts == [pytest.approx(overall, abs=1e-5)]
+    (kept,) = json.loads(json.dumps(dataclasses.asdict(found)))["label_doubts"]  # as a run keeps it
+    assert {name: Part(**part) for name, part in kept.items()} == parts
+
+
+def test_a_label_without_foreground_has_no_doubt():
+    raw, label = halves()
+    raw[..., 12:] = 20  # where the second label would be
+    found = run(RightQuarter(2), [crop({"a": label, "b": label}, raw)], settings(["a", "b"]))
+    assert [set(parts) for parts in found.label_doubts] == [{"a"}]
