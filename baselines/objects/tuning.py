@@ -12,7 +12,7 @@ from baselines.objects.agreement import THRESHOLDS, panoptic_quality
 from baselines.objects.decoding import Thresholds, objects_of
 from baselines.objects.heads import AFFINITY, BCD, Head
 
-_COARSE = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
+_COARSE = (0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 # What is tried, one after the other; names in a group have one value.
 _TRIED = {
     BCD: (("mask", "seed_mask"), ("seed_distance",), ("seed_contour",)),

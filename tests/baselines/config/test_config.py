@@ -36,7 +36,7 @@ def test_values_land_where_they_belong(tmp_path):
 
 def test_an_unknown_key_is_named_with_the_known_ones(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"unknown key training\.step .*; known here are: iterations,"
+        ConfigError, match=r"unknown key training\.step .*; known here are: start, iterations,"
     ):
         load_config(write(tmp_path, "[training]\nstep = 3"))
 

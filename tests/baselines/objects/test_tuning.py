@@ -27,6 +27,15 @@ def test_what_is_chosen_is_better_than_the_defaults_and_as_good_as_it_says(repre
     assert after > (0.9 if representation != COMPONENTS else 0.4)
 
 
+def test_objects_are_told_apart_by_contours_that_are_hardly_seen():
+    given = seen(IDS, head_of(BCD), noise=0.04, blur=0.5)
+    given[1] = np.round(given[1] * 0.1)
+    given[2] = 255  # nobody knows where the middle is
+    found, quality = tune([Volume(given, IDS)], head_of(BCD), Thresholds(), smallest=20)
+    assert found.seed_contour == 0.05
+    assert quality > 0.8
+
+
 def test_only_what_matters_for_the_representation_is_changed():
     found, _ = tune([Volume(dimmed(COMPONENTS), IDS)], head_of(COMPONENTS), Thresholds())
     assert found == Thresholds(mask=found.mask)
