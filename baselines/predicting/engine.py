@@ -15,6 +15,7 @@ from torch import Tensor
 
 from baselines.box import Box
 from baselines.config import Config
+from baselines.layout import DataError
 from baselines.predicting.blockwise import predict_box, stream
 from baselines.predicting.output import open_stored
 from baselines.predicting.predictors import predictor_of
@@ -123,8 +124,11 @@ class Engine:
         for path, channels in self.stored.items():
             target = self.arrays[path][inside]
             begun.append(target.write(levels[channels].reshape(target.shape)))
-        for one in begun:
-            one.result()
+        try:
+            for one in begun:
+                one.result()
+        except ValueError as error:  # tensorstore's for a full disk, too
+            raise DataError(f"{self.task.folder} cannot be written: {error}") from error
         return part
 
 

@@ -316,6 +316,16 @@ def test_more_objects_than_can_be_scored_in_time_are_told_of(run, phantom, tmp_p
     assert warned == (cells.max() > 1)
 
 
+def test_a_block_that_cannot_be_written_is_an_error_that_names_the_file(run, tmp_path):
+    subject, team = noisy(tmp_path, VoxelGrid((5, 40, 40), (8.0, 8.0, 8.0))), team_of([run])
+    out = tmp_path / "out" / "a"
+    task, grid, _ = prediction.prepare(team, subject, out)
+    prediction.make_arrays(task, grid, team, fresh=True)
+    (out / "probabilities" / "mem" / "0").write_text("where a folder of chunks should be")
+    with pytest.raises(DataError, match="out/a cannot be written: .*probabilities/mem/0"):
+        list(prediction.here(task, list(task.tiling.blocks()), CPU))
+
+
 def test_a_prediction_that_fills_the_disk_is_told_of(run, phantom, tmp_path, monkeypatch):
     monkeypatch.setattr(prediction, "LARGE_GB", 1e-5)
     said = go([run], hidden_crops(phantom), tmp_path)
