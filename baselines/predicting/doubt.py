@@ -12,8 +12,8 @@ takes over the predicted foreground to find images unlike those that a network h
 The doubt that is usual is known of each network from its own validation images, which it has not
 learnt from.  The uncertainty is not: no two of an ensemble validate on one image.
 
-An image is compared by its doubt over all labels together, and by the doubt of each label, which
-counts the less the less of the label there is: of few objects, a mean varies more.
+An image is compared with the doubt that is usual for as much of each label as it holds: one
+comparison, however many labels there are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import stdtrit
 
-ALARMS = 0.05  # share of usual images that may lie above a limit, whichever it is
+SHARE = 0.95  # of usual images that are to lie below the limit
 _LEAST_FREEDOM = 2  # degrees of it: below, a spread is a guess
 _LEVELS = np.arange(256) / 255
 _SPREAD = 4 * _LEVELS * (1 - _LEVELS)
@@ -95,38 +95,26 @@ def parts_of(labels: Mapping[str, Tally]) -> dict[str, Part]:
 
 
 @dataclass(frozen=True, slots=True)
-class UsualPart:
-    """Of a label in usual images.
-
-    share: the mean of images that have some.  doubt: its mean over all its foreground.
-    excess: weight x (doubt - usual doubt) that they stay below.
-    """
-
-    share: float
-    doubt: float
-    excess: float
-
-    def limit(self, share: float) -> float:
-        """Of the label's doubt, where it has such a share of an image's foreground: up to 1."""
-        return min(self.doubt + self.excess / weight(share, self.share), 1.0)
-
-
-def weight(share: float, usual: float) -> float:
-    """How much the doubt of a label counts, 0 .. 1: less where there is less of it than usual."""
-    return min(share / usual, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
 class Usual:
-    """Limits that 95 % of usual images stay below, below all of them.
+    """The doubt of usual images.
 
-    limit: of the doubt over all labels together.  images: known to be usual.
-    labels: those of which enough is known; none if there is one label alone, which is all.
+    overall: their mean, over all labels together.  labels: the mean of each label over all of its
+    foreground; empty if nobody knows, or one label is all.  images: known to be usual.
+    excess: 95 % of usual images are doubted by less than this more than their labels usually are.
     """
 
-    limit: float
+    overall: float
+    excess: float
     images: int
-    labels: Mapping[str, UsualPart] = field(default_factory=dict)
+    labels: Mapping[str, float] = field(default_factory=dict)
+
+    def limit(self, parts: Mapping[str, Part]) -> float:
+        """Of the doubt of an image that holds so much of each label."""
+        return self.excess + sum(part.share * self.of(label) for label, part in parts.items())
+
+    def of(self, label: str) -> float:
+        """The mean doubt of a label; of one that no usual image has, that over all labels."""
+        return self.labels.get(label, self.overall)
 
 
 def usual_doubt(
@@ -137,78 +125,52 @@ def usual_doubt(
     members: per network, the doubt of each image that it has not learnt from.  parts: the same
     images' labels; empty: nobody knows.  None: too few images.
 
-    Half of the false alarms are granted to the doubt over all labels, the other half, in equal
-    parts, to the labels (Bonferroni: no matter how they depend on each other).
+    Some labels are doubted more than others.  Where they are known, an image is compared with what
+    is usual for as much of each, so that it is not doubted for what there is to see in it.
     """
-    overall = _spread(members)
-    if overall is None:
+    images = [image for one in parts for image in one]
+    labels = sorted({label for image in images for label in image})
+    if len(labels) < 2 or len(images) < 2:
+        found = _middle_and_excess(members)
+        return None if found is None else Usual(*found, sum(map(len, members)))
+    share, doubt = _arrays(images, labels)
+    ends = np.cumsum([len(one) for one in parts])[:-1]
+    found = _middle_and_excess([part.tolist() for part in np.split(_beyond(share, doubt), ends)])
+    if found is None:
         return None
-    labels = sorted({label for one in parts for image in one for label in image})
-    found = {
-        label: [[image[label] for image in one if label in image] for one in parts]
-        for label in labels if len(labels) > 1
-    }  # fmt: skip
-    spreads = {
-        label: spread for label, those in found.items()
-        if (spread := _spread(_excess(those))) is not None
-    }  # fmt: skip
-    alarms = ALARMS / 2 if spreads else ALARMS
-    return Usual(overall.limit(alarms), overall.images, {
-        label: UsualPart(*_means(found[label]), spread.limit(alarms / len(spreads)))
-        for label, spread in spreads.items()
-    })  # fmt: skip
+    means = dict(zip(labels, (doubt.sum(0) / share.sum(0)).tolist(), strict=True))
+    return Usual(float(doubt.sum() / len(images)), sum(found), len(images), means)
 
 
-def _excess(members: Sequence[Sequence[Part]]) -> list[list[float]]:
-    """Of each image how far a label's doubt lies above that of the others, weighted.
+def _arrays(
+    images: Sequence[Mapping[str, Part]], labels: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares, and shares x doubts: (images, labels), 0 where an image has none of a label."""
+    none = Part(0.0, 0.0)
+    parts = [[image.get(label, none) for label in labels] for image in images]
+    share = np.array([[part.share for part in row] for row in parts])
+    return share, share * np.array([[part.doubt for part in row] for row in parts])
+
+
+def _beyond(share: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+    """Of each image how much more it is doubted than as much of each label is in the others.
 
     Compared with a mean that it takes part in itself, an image would look too usual.
+    share, doubt: of `_arrays`, of two images or more.
     """
-    if sum(map(len, members)) < 2:
-        return []
-    usual, doubt = _means(members)
-    whole = usual * sum(map(len, members))
-    return [
-        [
-            weight(part.share, usual)
-            * (part.doubt - (whole * doubt - part.share * part.doubt) / (whole - part.share))
-            for part in one
-        ]
-        for one in members
-    ]
+    left = share.sum(0) - share
+    overall = (doubt.sum() - doubt.sum(1, keepdims=True)) / (len(doubt) - 1)
+    known = (doubt.sum(0) - doubt) / np.where(left > 0, left, 1)
+    beyond: np.ndarray = (doubt - share * np.where(left > 0, known, overall)).sum(1)
+    return beyond
 
 
-def _means(members: Sequence[Sequence[Part]]) -> tuple[float, float]:
-    """Of a label's share, and of its doubt, of which an image tells as much as it holds."""
-    everywhere = [part for one in members for part in one]
-    whole = sum(part.share for part in everywhere)
-    doubt = sum(part.share * part.doubt for part in everywhere) / whole
-    return whole / len(everywhere), doubt
+def _middle_and_excess(members: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """The middle of a number over images, and how far above it 95 % of them stay; None: too few.
 
-
-@dataclass(frozen=True, slots=True)
-class _Spread:
-    """Of a number over images: its middle, its deviation and the degrees of freedom of that."""
-
-    middle: float
-    deviation: float
-    freedom: int
-    images: int
-
-    def limit(self, alarms: float) -> float:
-        """What one more image passes with such a chance, by Student's distribution.
-
-        It knows how few images there are.
-        """
-        wide = float(stdtrit(self.freedom, 1 - alarms)) * math.sqrt(1 + 1 / self.images)
-        return self.middle + wide * self.deviation
-
-
-def _spread(members: Sequence[Sequence[float]]) -> _Spread | None:
-    """Around the mean of the networks' means; None: too few images.
-
-    One network is surer than another, so that each has its images spread around its own mean;
-    those that have a single image share one.
+    The limit is the 95th percentile of one more image: Student's distribution, which knows how few
+    there are, around the mean of the networks' means.  One network is surer than another, so that
+    each has its images spread around its own mean; those that have a single image share one.
     """
     groups = [np.array(one) for one in members if len(one) > 1]
     if alone := [one[0] for one in members if len(one) == 1]:
@@ -219,4 +181,4 @@ def _spread(members: Sequence[Sequence[float]]) -> _Spread | None:
         return None
     deviation = math.sqrt(sum(float(np.square(g - g.mean()).sum()) for g in groups) / freedom)
     middle = float(np.mean([np.mean(one) for one in members if len(one)]))
-    return _Spread(middle, deviation, freedom, images)
+    return middle, float(stdtrit(freedom, SHARE)) * deviation * math.sqrt(1 + 1 / images)

@@ -39,33 +39,39 @@ class Sureness:
         return sum(self.labels.values(), Tally())
 
     @property
-    def limits(self) -> dict[str, float]:
-        """The doubt that is usual: of all labels together, called "", and of each that is here.
-
-        Without those that nobody knows.
-        """
-        if self.usual is None or not self.doubted:
-            return {}
-        found, known = parts_of(self.labels), self.usual.labels
-        overall = {"": self.usual.limit} if found else {}
-        return overall | {n: known[n].limit(found[n].share) for n in known if n in found}
-
-    @property
-    def unusual(self) -> list[str]:
-        """Which of `limits` the image is above."""
-        doubts = {"": self.overall.mean_doubt} | {n: t.mean_doubt for n, t in self.labels.items()}
-        return [n for n, limit in self.limits.items() if (doubts[n] or 0.0) > limit]
+    def limit(self) -> float | None:
+        """The doubt that images with as much of each label usually stay below; None: unknown."""
+        parts = parts_of(self.labels)
+        return None if self.usual is None or not parts else self.usual.limit(parts)
 
     @property
     def unlike(self) -> bool | None:
-        """Whether any doubt is above what is usual; None: nobody knows."""
-        return bool(self.unusual) if self.limits else None
+        """Whether doubt is above what is usual; None: nobody knows."""
+        doubt = self.overall.mean_doubt
+        if self.limit is None or doubt is None or not self.doubted:
+            return None
+        return doubt > self.limit
+
+    @property
+    def doubtful(self) -> list[str]:
+        """Labels that make an image unlike others, the first the most.
+
+        Those that bring in at least half as much more doubt than usual as the first of them.
+        """
+        if not self.unlike or self.usual is None or not self.usual.labels:
+            return []
+        more = {
+            label: part.share * (part.doubt - self.usual.of(label))
+            for label, part in parts_of(self.labels).items()
+        }
+        most = max(more.values())
+        return sorted((n for n in more if more[n] >= most / 2), key=lambda n: -more[n])
 
     def told(self, label: str = "") -> dict[str, Any]:
         """For metadata.json: of a label, or of the image.
 
         uncertainty, doubt: means over the predicted foreground, 0 .. 1; None where nothing is
-        predicted, or stored arrays do not tell.  usual_doubt: None if nobody knows.
+        predicted, or stored arrays do not tell.  validation_doubt: the mean of validation images.
         """
         found = self.labels[label] if label else self.overall
         means = {
@@ -73,9 +79,13 @@ class Sureness:
             "doubt": found.mean_doubt if self.doubted else None,
         }
         told = {name: mean if mean is None else round(mean, 5) for name, mean in means.items()}
-        limit = self.limits.get(label)
-        told["usual_doubt"] = limit if limit is None else round(limit, 5)
-        return told if label else told | {"out_of_distribution": self.unlike}
+        if label:
+            known = None if self.usual is None else self.usual.labels.get(label)
+            return told | {"validation_doubt": None if known is None else round(known, 5)}
+        return told | {
+            "usual_doubt": None if self.limit is None else round(self.limit, 5),
+            "out_of_distribution": self.unlike, "doubtful_labels": self.doubtful,
+        }  # fmt: skip
 
     @property
     def line(self) -> str:
@@ -90,16 +100,19 @@ class Sureness:
     @property
     def warning(self) -> str:
         """A sentence about an image unlike those of the training; empty for others."""
-        if not self.unusual or self.usual is None:
+        doubt = self.overall.mean_doubt
+        if not self.unlike or self.usual is None or doubt is None:
             return ""
+        likewise = ", with as much of each label," if self.usual.labels else ""
         above = [
-            f"{self.told(n)['doubt']:.3f}{f' in {n}' if n else ''} (usual is up to "
-            f"{self.limits[n]:.3f})" for n in self.unusual
-        ]  # fmt: skip
+            f"{n} ({self.labels[n].mean_doubt:.3f}, usually {self.usual.of(n):.3f})"
+            for n in self.doubtful
+        ]
+        where = f" It is doubted most beyond the usual in {', '.join(above)}." if above else ""
         return (
-            f"{self.name} is unlike what the model has learnt from: its doubt is "
-            f"{', '.join(above)}. Of images like the {counted(self.usual.images, 'image')} of "
-            "validation, 95 % stay below every limit. Look at the prediction before you use it, or "
+            f"{self.name} is unlike what the model has learnt from: its doubt is {doubt:.3f}, and "
+            f"95 % of images like the {counted(self.usual.images, 'image')} of validation{likewise}"
+            f" stay below {self.limit:.3f}.{where} Look at the prediction before you use it, or "
             "train on such images, too."
         )
 

@@ -58,14 +58,17 @@ def test_without_foreground_there_is_nothing_to_doubt():
 def test_the_limit_is_where_one_more_image_would_stay_below_19_times_of_20():
     # Of 4 degrees of freedom, Student's 95 % point is 2.1318; deviation of the five: 1.5811.
     found = usual_doubt([[1.0, 2.0, 3.0, 4.0, 5.0]])
-    assert found.limit == pytest.approx(3 + 2.1318 * 1.5811 * 1.2**0.5, abs=1e-3)
+    assert found.limit({"a": Part(1.0, 0.0)}) == pytest.approx(
+        3 + 2.1318 * 1.5811 * 1.2**0.5, abs=1e-3
+    )
     assert found.images == 5
 
 
 def test_networks_that_are_less_sure_than_others_do_not_widen_what_is_usual():
     alike = usual_doubt([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]])
     apart = usual_doubt([[0.0, 0.1, 0.2], [0.2, 0.3, 0.4]])
-    assert apart.limit == pytest.approx(alike.limit)
+    assert apart.excess == pytest.approx(alike.excess)
+    assert apart.overall == pytest.approx(alike.overall)
 
 
 def test_images_that_validate_alone_share_a_mean():
@@ -86,7 +89,7 @@ def test_false_alarms_are_as_rare_as_promised_however_few_images_there_are():
             found = usual_doubt(
                 [random.normal(m, 0.01, n).tolist() for m, n in zip(means, sizes, strict=True)]
             )
-            alarms.append(random.normal(means.mean(), 0.01) > found.limit)
+            alarms.append(random.normal(means.mean(), 0.01) > found.overall + found.excess)
         assert np.mean(alarms) == pytest.approx(0.05, abs=0.012), sizes
 
 
@@ -113,54 +116,49 @@ def usual_of(members):
     return usual_doubt([[overall(image) for image in one] for one in members], members)
 
 
-def test_a_label_is_limited_by_how_it_differs_from_its_mean_in_the_other_images():
-    # Each lies 5/4 times as far from the other four as from all: deviation 1.25 x 0.015811.
-    # Of 2.5 % of false alarms two labels get half each: Student's 98.75 % point is 3.4954.
-    found = usual_of([images([0.38, 0.39, 0.4, 0.41, 0.42])]).labels["a"]
-    assert (found.share, found.doubt) == pytest.approx((0.5, 0.4))
-    assert found.excess == pytest.approx(3.4954 * 1.25 * 0.0158114 * 1.2**0.5, rel=1e-3)
-    assert found.limit(0.5) == pytest.approx(0.4 + found.excess)
-
-
-def test_the_doubt_over_all_labels_keeps_half_of_the_false_alarms():
+def test_an_image_is_compared_with_its_labels_in_the_other_images():
+    # Each lies 5/4 times as far from the other four as from all, and half of that counts.
     found = usual_of([images([0.38, 0.39, 0.4, 0.41, 0.42])])
-    alone = usual_doubt([[0.29, 0.295, 0.3, 0.305, 0.31]])
-    assert found.limit - 0.3 == pytest.approx((alone.limit - 0.3) * 2.7764 / 2.1318, rel=1e-3)
+    assert found.labels == pytest.approx({"a": 0.4, "b": 0.2})
+    assert found.excess == pytest.approx(2.1318 * 1.25 * 0.0158114 / 2 * 1.2**0.5, rel=1e-3)
+    assert found.limit({"a": Part(0.1, 0.9), "b": Part(0.9, 0.9)}) == pytest.approx(
+        0.1 * 0.4 + 0.9 * 0.2 + found.excess
+    )
 
 
-def test_a_label_of_which_there_is_little_may_be_doubted_more():
-    found = usual_of([images([0.38, 0.39, 0.4, 0.41, 0.42])]).labels["a"]
-    assert found.limit(0.25) == pytest.approx(0.4 + 2 * found.excess)
-    assert found.limit(1e-9) == 1.0
-
-
-def test_a_label_of_which_there_is_much_is_doubted_no_less():
-    found = usual_of([images([0.38, 0.39, 0.4, 0.41, 0.42])]).labels["a"]
-    assert found.limit(0.9) == found.limit(0.5)
+def test_an_image_is_not_doubted_for_what_there_is_to_see_in_it():
+    shares, doubts = np.array([0.1, 0.3, 0.5, 0.7, 0.9]), [0.8, 0.8, 0.8, 0.8, 0.8]
+    usual = [images(doubts, shares)]
+    blind = usual_doubt([[overall(image) for image in usual[0]]])
+    assert usual_of(usual).excess == pytest.approx(0, abs=1e-9)
+    assert blind.excess > 0.3
 
 
 def test_one_image_full_of_a_label_does_not_make_itself_the_measure_of_all():
-    # Were it compared with a mean that it makes up by itself, nothing would seem to vary.
+    # Compared with a mean that it makes up by itself, nothing would seem to vary.
     shares = np.array([0.9, 1e-4, 1e-4, 1e-4, 1e-4])
-    found = usual_of([images([0.6, 0.38, 0.39, 0.41, 0.42], shares)]).labels["a"]
-    assert found.limit(0.9) > 0.8
+    found = usual_of([images([0.6, 0.4, 0.4, 0.4, 0.4], shares)])
+    deviation = 0.9 * 0.2 / 5**0.5
+    assert found.excess > 2.1318 * deviation
 
 
-def test_one_label_is_limited_as_all_labels_together_are():
+def test_what_no_other_image_has_is_compared_with_the_doubt_over_all_labels():
+    usual = images([0.4, 0.4, 0.4, 0.4])
+    found = usual_of([[*usual, {"a": Part(0.5, 0.4), "c": Part(0.5, 0.3)}]])
+    assert found.excess == pytest.approx(0, abs=1e-9)  # 0.3 is the mean of the others
+    strange = usual_of([usual])
+    assert strange.of("d") == pytest.approx(0.3)
+    assert strange.limit({"d": Part(1.0, 0.9)}) == pytest.approx(0.3 + strange.excess)
+
+
+def test_one_label_is_limited_as_if_nobody_knew_of_labels():
     doubts = [0.1, 0.2, 0.3, 0.25]
     assert usual_doubt([doubts], [[{"a": Part(1.0, d)} for d in doubts]]) == usual_doubt([doubts])
 
 
-def test_a_label_that_few_images_have_has_no_limit_and_takes_none_of_the_false_alarms():
-    usual = images([0.38, 0.39, 0.4, 0.41, 0.42])
-    rare = [image | {"rare": Part(0.01, 0.5)} if k < 2 else image for k, image in enumerate(usual)]
-    assert usual_of([rare]).labels.keys() == {"a", "b"}
-    assert usual_of([rare]).labels["a"] == usual_of([usual]).labels["a"]
-
-
-def test_with_labels_in_too_few_images_each_the_doubt_over_all_goes_on_as_without_them():
-    apart = [[{"a": Part(1.0, 0.1)}, {"b": Part(1.0, 0.2)}, {"c": Part(1.0, 0.3)}]]
-    assert usual_of(apart) == usual_doubt([[0.1, 0.2, 0.3]])
+@pytest.mark.parametrize("few", [[[]], [[0.1]], [[0.1, 0.2]], [[0.1], [0.2]]])
+def test_labels_do_not_help_where_images_are_too_few(few):
+    assert usual_of([images(one) for one in few]) is None
 
 
 def draw(random, images, labels, *, alike, there):
@@ -174,7 +172,7 @@ def draw(random, images, labels, *, alike, there):
     shares /= shares.sum(1, keepdims=True)
     together, own = random.normal(size=(images, 1)), random.normal(size=(images, labels))
     apart = np.sqrt(alike) * together + np.sqrt(1 - alike) * own
-    doubts = 0.3 + 0.01 * np.arange(labels) / labels
+    doubts = 0.3 + 0.2 * np.arange(labels) / labels
     doubts = doubts + 0.01 * apart / np.sqrt(np.maximum(shares, 1e-6) * labels)
     return [
         {str(k): Part(float(s), float(d)) for k, (s, d) in enumerate(zip(*row, strict=True)) if s}
@@ -184,7 +182,8 @@ def draw(random, images, labels, *, alike, there):
 
 @pytest.mark.parametrize("sizes", [[4], [3, 3], [3] * 5], ids=str)
 @pytest.mark.parametrize(
-    ("labels", "alike", "there"), [(2, 0.0, 1.0), (3, 0.8, 1.0), (5, 0.0, 0.5), (48, 0.3, 0.3)]
+    ("labels", "alike", "there"),
+    [(1, 0.0, 1.0), (2, 0.0, 1.0), (3, 0.8, 1.0), (5, 0.0, 0.5), (48, 0.3, 0.3), (48, 0.0, 1.0)],
 )
 def test_false_alarms_are_rare_over_all_labels_together(sizes, labels, alike, there):
     random, alarms, tries = np.random.default_rng(0), 0, 30000 // (labels * sum(sizes)) + 600
@@ -192,21 +191,19 @@ def test_false_alarms_are_rare_over_all_labels_together(sizes, labels, alike, th
         drawn = iter(draw(random, sum(sizes) + 1, labels, alike=alike, there=there))
         usual = usual_of([[next(drawn) for _ in range(size)] for size in sizes])
         (new,) = drawn
-        above = [
-            new[n].doubt > of.limit(new[n].share) for n, of in usual.labels.items() if n in new
-        ]
-        alarms += any(above) or overall(new) > usual.limit
+        alarms += overall(new) > usual.limit(new)
     assert alarms / tries < 0.05 + 2.5 * (0.05 * 0.95 / tries) ** 0.5
-    assert alarms > 0  # the limits are no higher than they need to be
+    assert alarms > 0  # the limit is no higher than it needs to be
 
 
-def test_one_label_that_is_doubted_more_is_found_where_the_doubt_over_all_hides_it():
+def test_doubt_is_found_that_hides_behind_what_there_is_to_see():
     random = np.random.default_rng(0)
-    usual = usual_of([draw(random, 3, 3, alike=0.0, there=1.0) for _ in range(5)])
-    found = hidden = 0
-    for image in draw(random, 200, 3, alike=0.0, there=1.0):
-        part = Part(image["1"].share, image["1"].doubt + 0.06)
-        found += part.doubt > usual.labels["1"].limit(part.share)
-        hidden += overall(image | {"1": part}) <= usual.limit
-    assert found > 150
-    assert hidden > 20
+    members = [draw(random, 3, 5, alike=0.0, there=0.5) for _ in range(5)]
+    usual, blind = usual_of(members), usual_doubt([[overall(i) for i in one] for one in members])
+    found = seen = 0
+    for image in draw(random, 200, 5, alike=0.0, there=0.5):
+        doubted = {name: Part(part.share, part.doubt + 0.06) for name, part in image.items()}
+        found += overall(doubted) > usual.limit(doubted)
+        seen += overall(doubted) > blind.limit(doubted)
+    assert found > 190
+    assert seen < 170

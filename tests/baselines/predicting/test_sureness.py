@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from baselines.predicting.doubt import Tally, Usual, UsualPart
+from baselines.predicting.doubt import Tally, Usual
 from baselines.predicting.output import create_stored
 from baselines.predicting.subjects import hidden_crops
 from baselines.predicting.sureness import Sureness, tally_of
@@ -71,8 +71,10 @@ def test_an_image_of_more_doubt_than_is_usual_is_told_with_value_and_limit(
     assert content["usual_doubt"] < doubt
     (warning,) = [line for line in said if "is unlike what the model has learnt from" in line]
     assert warning.startswith(f"warning: {CROP} ")
-    limit = content["usual_doubt"]
-    assert f"its doubt is {doubt:.3f} (usual is up to {limit:.3f}). Of images like the 4" in warning
+    assert f"its doubt is {doubt:.3f}" in warning
+    limit = f"{content['usual_doubt']:.3f}"
+    assert f"like the 4 images of validation stay below {limit}. Look" in warning
+    assert content["doubtful_labels"] == []  # nobody knows
     assert warning.removeprefix("warning: ") in content["warnings"]
     (line,) = [line for line in said if line.startswith(f"{CROP}: doubt")]
     assert line.endswith(f"(usual is up to {content['usual_doubt']:.3f})")
@@ -87,59 +89,57 @@ def test_an_image_of_usual_doubt_is_not_told_of(plain, phantom, tmp_path):
     assert not any("unlike what the model" in line for line in said)
 
 
-def noted(content, *, label, doubt):
-    """Validation images like one that was predicted, but for the doubt of one label."""
-    voxels = {name: content["voxels"][name] for name in content["labels"]}
-    whole = sum(voxels.values())
-    images = []
-    for change in (-0.01, 0.0, 0.01, 0.005, -0.005):
-        doubts = {name: of["doubt"] for name, of in content["labels"].items()} | {label: doubt}
-        images.append({
-            name: {"share": voxels[name] / whole, "doubt": doubts[name] + change}
-            for name in voxels if voxels[name]
-        })  # fmt: skip
-    return images
+def images_like(content, masks, *, of):
+    """Validation images with labels as in one that was predicted, and with other doubts."""
+    voxels = {name: int((mask > 127).sum()) for name, mask in masks.items() if (mask > 127).any()}
+    shares = {name: count / sum(voxels.values()) for name, count in voxels.items()}
+    doubts = {name: of * content["labels"][name]["doubt"] for name in voxels}
+    return [
+        {name: {"share": shares[name], "doubt": doubts[name] + more} for name in voxels}
+        for more in (-0.01, 0.0, 0.01, 0.005, -0.005)
+    ]
 
 
 @pytest.fixture
-def described(plain):
-    """What is said of the plain prediction, with how many voxels each label was found in."""
+def like_plain(plain):
+    """Runs that validated on images like the plain prediction, with so many times its doubt."""
     content, _, out = plain
     masks = {"cell": stored(out, "cell")[0], "mem": stored(out, "mem")}
-    return content | {"voxels": {name: int((mask > 127).sum()) for name, mask in masks.items()}}
+
+    def results(of):
+        images = images_like(content, masks, of=of)
+        doubts = [sum(p["share"] * p["doubt"] for p in image.values()) for image in images]
+        return {**THRESHOLDS, "doubts": doubts, "label_doubts": images}
+
+    return results
 
 
-def test_a_label_of_more_doubt_than_is_usual_is_told_by_name(described, phantom, tmp_path):
-    doubt = described["labels"]["mem"]["doubt"]
-    images = noted(described, label="mem", doubt=0.5 * doubt)
-    overall = [sum(p["share"] * p["doubt"] for p in image.values()) for image in images]
-    results = {**THRESHOLDS, "doubts": [2 * d for d in overall], "label_doubts": images}
-    content, said = predicted([run_in(tmp_path / "run", results=results)], phantom, tmp_path)
-    labels = content["labels"]
+def test_an_image_is_compared_with_as_much_of_each_label(plain, like_plain, phantom, tmp_path):
+    run = run_in(tmp_path / "run", results=like_plain(0.5))
+    content, said = predicted([run], phantom, tmp_path)
+    first = content["doubtful_labels"][0]
+    found = content["labels"][first]
     assert content["out_of_distribution"] is True
-    assert labels["mem"]["usual_doubt"] < doubt
-    assert labels["cell"]["usual_doubt"] > labels["cell"]["doubt"]
+    assert content["usual_doubt"] < content["doubt"]
+    assert found["validation_doubt"] == pytest.approx(found["doubt"] / 2, abs=1e-4)
     (warning,) = [line for line in said if "is unlike what the model has learnt from" in line]
-    limit = labels["mem"]["usual_doubt"]
-    assert f"its doubt is {doubt:.3f} in mem (usual is up to {limit:.3f}). Of" in warning
-    assert "cell" not in warning
+    limit = f"{content['usual_doubt']:.3f}"
+    assert f"of validation, with as much of each label, stay below {limit}. It is" in warning
+    assert f"in {first} ({found['doubt']:.3f}, usually {found['validation_doubt']:.3f})" in warning
 
 
-def test_a_label_that_nothing_is_known_of_is_not_compared(described, phantom, tmp_path):
-    images = noted(described, label="mem", doubt=0.9)
-    strange = [{"cell": image["cell"], "gone": image["mem"]} for image in images]
-    results = {**THRESHOLDS, "doubts": [0.8, 0.9, 1.0], "label_doubts": strange}
-    content, _ = predicted([run_in(tmp_path / "run", results=results)], phantom, tmp_path)
-    assert content["labels"]["mem"]["usual_doubt"] is None
-    assert content["labels"]["cell"]["usual_doubt"] is not None
+def test_an_image_with_labels_as_usual_is_not_told_of(like_plain, phantom, tmp_path):
+    run = run_in(tmp_path / "run", results=like_plain(1.0))
+    content, said = predicted([run], phantom, tmp_path)
+    assert content["out_of_distribution"] is False
+    assert content["doubtful_labels"] == []
+    assert not any("unlike what the model" in line for line in said)
 
 
-def test_of_an_ensemble_with_an_older_run_the_doubt_over_all_labels_alone_is_compared(
-    described, phantom, tmp_path
-):
-    images = noted(described, label="mem", doubt=0.1)
-    new = run_in(tmp_path / "new", results={"doubts": [0.1, 0.2, 0.3], "label_doubts": images})
-    old = run_in(tmp_path / "old", seed=1, results={"doubts": [0.1, 0.2, 0.3]})
+def test_of_an_ensemble_with_an_older_run_labels_are_unknown(like_plain, tmp_path):
+    results = like_plain(1.0)
+    new = run_in(tmp_path / "new", results=results)
+    old = run_in(tmp_path / "old", seed=1, results={"doubts": results["doubts"]})
     assert set(team_of([new]).usual().labels) == {"cell", "mem"}
     assert team_of([new, old]).usual() == team_of([old, old]).usual()
     assert team_of([new, old]).usual().labels == {}
@@ -203,7 +203,7 @@ def test_only_the_mask_of_a_label_learnt_by_several_channels_counts(tmp_path):
     assert tally_of(tmp_path, "cell", uncertain=False).voxels == 10 * 8 * 8
 
 
-USUAL = Usual(0.3, 12, dict.fromkeys("ab", UsualPart(share=0.5, doubt=0.2, excess=0.04)))
+USUAL = Usual(overall=0.25, excess=0.05, images=12, labels={"a": 0.2, "b": 0.4})
 
 
 def sure(usual=USUAL, **labels):
@@ -212,21 +212,26 @@ def sure(usual=USUAL, **labels):
 
 def test_a_label_that_is_not_in_an_image_says_nothing_about_it():
     found = sure(a=Tally(100, 21.0), b=Tally())
-    assert found.limits.keys() == {"", "a"}
+    assert found.limit == pytest.approx(0.25)
     assert found.unlike is False
-    assert found.told("b") == {"uncertainty": None, "doubt": None, "usual_doubt": None}
+    assert found.told("b") == {"uncertainty": None, "doubt": None, "validation_doubt": 0.4}
 
 
 def test_a_few_doubtful_voxels_of_a_label_make_no_image_unlike():
-    assert sure(a=Tally(1000, 200.0), b=Tally(5, 5.0)).unusual == []
-    assert sure(a=Tally(1000, 200.0), b=Tally(200, 100.0)).unusual == ["b"]
+    assert sure(a=Tally(1000, 200.0), b=Tally(5, 5.0)).unlike is False
+    assert sure(a=Tally(1000, 200.0), b=Tally(500, 500.0)).unlike is True
 
 
 def test_of_an_image_without_foreground_nobody_knows_whether_it_is_unlike():
     found = sure(a=Tally(), b=Tally())
-    assert (found.unlike, found.unusual, found.warning) == (None, [], "")
+    assert (found.unlike, found.limit, found.doubtful, found.warning) == (None, None, [], "")
 
 
-def test_all_that_is_unusual_is_named():
-    warning = sure(a=Tally(100, 50.0), b=Tally(100, 60.0)).warning
-    assert "0.550 (usual is up to 0.300), 0.500 in a (usual is up to 0.240), 0.600 in b" in warning
+def test_the_labels_that_make_an_image_unlike_are_named_the_first_the_most():
+    found = sure(a=Tally(100, 50.0), b=Tally(100, 80.0))
+    assert found.doubtful == ["b", "a"]
+    assert (
+        "It is doubted most beyond the usual in b (0.800, usually 0.400), a (0.500" in found.warning
+    )
+    assert sure(a=Tally(100, 22.0), b=Tally(100, 80.0)).doubtful == ["b"]
+    assert "a (" not in sure(a=Tally(100, 22.0), b=Tally(100, 80.0)).warning
