@@ -156,7 +156,7 @@ JOBS = (
     ),
     Job(
         "nuclei", NUCLEI, "unet3d",
-        ("objects.representation='bcd'", "objects.smallest_nm3=1e11", "model.stem=1",
+        ("objects.representation='bcd'", "objects.smallest_nm3=1e11", "training.batch=2",
          "training.patch=[16,48,64]", "prediction.tile=[32,64,64]"),
         NETS[:2],
     ),
