@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -169,6 +170,8 @@ def main() -> None:
     options = arguments()
     if not (options.data / "vnc_sstem").is_dir():
         sys.exit(f"{options.data / 'vnc_sstem'} is missing: name the real data with --data.")
+    # Threads of networks that train side by side would wait for each other.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.jobs))
     jobs = [job for job in JOBS if job.name in options.only.split(",")]
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
