@@ -36,6 +36,31 @@ def test_objects_are_told_apart_by_contours_that_are_hardly_seen():
     assert quality > 0.8
 
 
+def test_large_objects_decide_over_many_small_ones():
+    ids = np.zeros((4, 40, 60), np.uint32)
+    ids[:, 2:38, 2:20], ids[:, 2:38, 22:40] = 1, 2
+    for n, y in enumerate(range(2, 38, 4), start=3):
+        ids[:, y : y + 2, 44:56] = n
+    given = np.where(ids > 2, 90, np.where(ids > 0, 230, 0)).astype(np.uint8)
+    given[:, 2:38, 20:22] = 100  # what joins the large ones is surer than the small ones are
+    found, _ = tune([Volume(given[None], ids)], head_of(COMPONENTS), Thresholds(), smallest=1)
+    assert 100 / 255 < found.mask < 230 / 255
+
+
+def test_contour_and_distance_are_chosen_together():
+    ids = np.zeros((4, 20, 42), np.uint32)
+    ids[:, 2:18, 1:21], ids[:, 2:18, 21:41] = 1, 2
+    given = np.zeros((3, *ids.shape), np.uint8)
+    given[0] = np.where(ids > 0, 255, 0)
+    given[2] = np.where(ids > 0, 150, 0)
+    given[2][:, :, [5, 20, 21, 36]] = 90  # deep ones are split, each into a large and a small part
+    given[1][:, :, 20:22] = 20  # only a contour that is hardly seen parts them where they end
+    found, quality = tune([Volume(given, ids)], head_of(BCD), Thresholds(), smallest=1)
+    assert quality == 1
+    assert found.seed_contour == 0.05
+    assert found.seed_distance < 90 / 255
+
+
 def test_only_what_matters_for_the_representation_is_changed():
     found, _ = tune([Volume(dimmed(COMPONENTS), IDS)], head_of(COMPONENTS), Thresholds())
     assert found == Thresholds(mask=found.mask)
