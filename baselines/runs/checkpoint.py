@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from baselines.config import Config, ConfigError, load_config, to_json
@@ -174,7 +175,8 @@ class Run:
         config = self.config()
         if not self.weights.is_file():
             raise ConfigError(f"{self.folder} has no {self.weights.name} yet: train it first.")
-        model = network_of(config)
+        with torch.device("meta"):  # no weights are drawn that would be overwritten
+            model = network_of(config)
         weights, fingerprint = load_weights(self.weights)
         wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         given = {name: tuple(value.shape) for name, value in weights.items()}
@@ -184,7 +186,7 @@ class Run:
                 f"Model file invalid: {self.weights} does not hold the weights of the network in "
                 f"{self.settings}; both files must come from the same training session."
             )
-        model.load_state_dict(weights)
+        model.load_state_dict(weights, assign=True)
         return model
 
 
