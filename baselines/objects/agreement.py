@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from baselines.objects.overlap import pairs_of
+
 THRESHOLDS = np.round(np.arange(0.1, 0.91, 0.05), 2)
 
 
@@ -14,17 +16,9 @@ def panoptic_quality(truth: np.ndarray, pred: np.ndarray) -> float:
 
     truth, pred: ids of the same shape, 0 for none.  Nothing on either side is 1.0.
     """
-    shift = np.int64(int(pred.max()) + 1)
-    pairs, both = np.unique(truth.astype(np.int64) * shift + pred, return_counts=True)
-    sizes_truth, sizes_pred = (dict(zip(*np.unique(a, return_counts=True), strict=True))
-                               for a in (truth, pred))  # fmt: skip
-    quality = 0.0
-    for pair, overlap in zip(pairs.tolist(), both.tolist(), strict=True):
-        t, p = divmod(pair, int(shift))
-        iou = overlap / (sizes_truth[t] + sizes_pred[p] - overlap)
-        quality += iou if t and p and iou > 0.5 else 0.0
-    objects = sum(len(set(sizes) - {0}) for sizes in (sizes_truth, sizes_pred))
-    return 2 * quality / objects if objects else 1.0
+    _, iou, sizes = _fits(truth, pred)
+    objects = sum(map(len, sizes))
+    return float(2 * iou[iou > 0.5].sum() / objects) if objects else 1.0
 
 
 def covering(truth: np.ndarray, pred: np.ndarray) -> float:
@@ -35,20 +29,26 @@ def covering(truth: np.ndarray, pred: np.ndarray) -> float:
     truth, pred: ids of the same shape, 0 for none.  Nothing on either side is 1.0; on one, 0.0.
     Arbeláez et al. (2011), here both ways round.
     """
-    if not (truth.any() and pred.any()):
-        return float(truth.any() == pred.any())
-    shift = np.int64(int(pred.max()) + 1)
-    pairs, both = np.unique(truth.astype(np.int64) * shift + pred, return_counts=True)
-    sides = [np.unique(ids, return_inverse=True) for ids in np.divmod(pairs, shift)]
-    sizes = [np.bincount(place, weights=both) for _, place in sides]
-    (truths, t), (preds, p) = sides
-    fit = np.where((truths[t] > 0) & (preds[p] > 0), both / (sizes[0][t] + sizes[1][p] - both), 0)
+    places, iou, sizes = _fits(truth, pred)
+    if not all(map(len, sizes)):
+        return float(not any(map(len, sizes)))
     found = []
-    for (ids, place), size in zip(sides, sizes, strict=True):
-        best = np.zeros(len(ids))
-        np.maximum.at(best, place, fit)
-        found.append(float(np.average(best[ids > 0], weights=size[ids > 0])))
+    for place, size in zip(places, sizes, strict=True):
+        best = np.zeros(len(size))
+        np.maximum.at(best, place, iou)
+        found.append(float(np.average(best, weights=size)))
     return sum(found) / 2
+
+
+def _fits(
+    truth: np.ndarray, pred: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
+    """Of objects that overlap, their places on both sides and their IoU; voxels of all objects."""
+    pairs, both = pairs_of(truth, pred)
+    known = [np.unique(ids[ids > 0], return_counts=True) for ids in (truth, pred)]
+    places = [np.searchsorted(ids, pairs[:, k]) for k, (ids, _) in enumerate(known)]
+    sizes = [counts for _, counts in known]
+    return places, both / (sizes[0][places[0]] + sizes[1][places[1]] - both), sizes
 
 
 @dataclass(frozen=True)
