@@ -247,6 +247,6 @@ def _cut(box: Box, axis: int, low: int, high: int) -> Box:
 
 def _part(box: Box) -> Box:
     """The first planes of a box, if it is too large."""
-    (z, y, x), (end, end_y, end_x) = box.start, box.stop
-    planes = max(MOST_VOXELS // ((end_y - y) * (end_x - x)), 1)
-    return Box((z, y, x), (min(end, z + planes), end_y, end_x))
+    _, y, x = box.shape
+    planes = max(MOST_VOXELS // (y * x), 1)
+    return _cut(box, 0, box.start[0], min(box.stop[0], box.start[0] + planes))
